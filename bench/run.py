@@ -1,0 +1,40 @@
+"""Every bench, one after another; each prints ratios measured in one run, with its goals.
+
+    make bench                      (or: python bench/run.py [lookup rollback footprint throughput mlflow_serve])
+
+Run it on a quiet machine with at least two cores: servers are pinned to one, load to the other.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BENCHES = {
+    "lookup": "looking the way back up with 10 to 100 000 versions and 1 000 000 events",
+    "rollback": "a rollback under load, as the client sees it",
+    "footprint": "memory, and start to first answer",
+    "throughput": "requests a second and latency, against the same work written by hand",
+    "mlflow_serve": "requests a second, against mlflow models serve",
+}
+
+
+def main() -> int:
+    """Run those named, or all; return 1 if one failed."""
+    wanted = sys.argv[1:] or list(BENCHES)
+    unknown = [name for name in wanted if name not in BENCHES]
+    if unknown:
+        print(f"There is no bench {unknown[0]!r}; there are: {', '.join(BENCHES)}.", file=sys.stderr)
+        return 2
+    missed = []
+    for name in wanted:
+        print(f"\n== {name}: {BENCHES[name]}", flush=True)
+        if subprocess.run([sys.executable, HERE / f"{name}.py"], cwd=HERE, check=False).returncode:
+            missed.append(name)
+    if missed:
+        print(f"\nA goal was missed in: {', '.join(missed)}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,74 @@
+"""Numbers as a person reads them. One sentence for each finding is put together from these."""
+
+import math
+from typing import Final
+
+from lastgood.stats.rates import wilson
+
+MOST_TO_ONE: Final = 1_000_000
+"""Evidence beyond this is told as "over 1 000 000 : 1"; as a number it is capped here too."""
+
+
+def count(value: int) -> str:
+    """Return a count with its thousands apart: 5 432."""
+    return f"{value:,}".replace(",", " ")
+
+
+def percent(rate: float) -> str:
+    """Return a rate in percent with two significant digits or one decimal, whichever shows more: 5.1 %, 0.052 %."""
+    value = 100.0 * rate
+    decimals = 1 if value >= 1.0 or value == 0.0 else 1 - math.floor(math.log10(value))
+    return f"{value:.{min(decimals, 6)}f} %"
+
+
+def seconds(value: float) -> str:
+    """Return a duration in the unit that suits it: 850 us, 12.3 ms, 1.50 s."""
+    if value < 0.001:
+        return f"{value * 1e6:.0f} us"
+    if value < 1.0:
+        return f"{value * 1e3:.1f} ms"
+    return f"{value:.2f} s"
+
+
+def to_one(log_ratio: float) -> str:
+    """Return evidence as a bet: 240 : 1."""
+    if log_ratio > math.log(MOST_TO_ONE):
+        return f"over {count(MOST_TO_ONE)} : 1"
+    value = math.exp(log_ratio) * (1.0 + 1e-12)  # 40 : 1 is not 39.999 : 1
+    if value < 0.1:
+        return "under 0.1 : 1"
+    return f"{value:.1f} : 1" if value < 10.0 else f"{count(math.floor(value))} : 1"
+
+
+def ratio(log_ratio: float) -> float:
+    """Return evidence as a number, capped at :data:`MOST_TO_ONE`."""
+    return min(float(MOST_TO_ONE), math.exp(min(log_ratio, 700.0)))
+
+
+def plural(number: int, one: str, many: str) -> str:
+    """Return the number with its noun."""
+    return f"{count(number)} {one if number == 1 else many}"
+
+
+def rate_of(bad: int, requests: int) -> float | None:
+    """Return a rate; None, never 0, without requests."""
+    return bad / requests if requests else None
+
+
+def arm(bad: int, requests: int) -> dict[str, object]:
+    """Return one arm's counts, its rate and a 95 % interval for words."""
+    low, high = wilson(bad, requests)
+    return {
+        "requests": requests,
+        "bad": bad,
+        "rate": rate_of(bad, requests),
+        "interval": [low, high] if requests else None,
+    }
+
+
+def against(bad1: int, n1: int, bad0: int, n0: int) -> str:
+    """Return both arms' rates and counts: 5.1 % against 1.0 % (31 of 608 against 54 of 5 432)."""
+    if not n0:
+        return f"{percent(bad1 / n1)} ({count(bad1)} of {count(n1)}), with nothing to compare"
+    rates = f"{percent(bad1 / n1)} against {percent(bad0 / n0)}"
+    return f"{rates} ({count(bad1)} of {count(n1)} against {count(bad0)} of {count(n0)})"

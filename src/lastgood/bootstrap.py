@@ -1,0 +1,296 @@
+"""Settings to services: the one place that sees all wings. Nothing happens on import."""
+
+import contextlib
+import fcntl
+import importlib.metadata
+import logging
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lastgood.control.controller import Controller
+from lastgood.control.execute import Executor
+from lastgood.control.observe import Observer
+from lastgood.control.outbox import Dispatcher
+from lastgood.control.registry import Registry
+from lastgood.control.releases import Releases
+from lastgood.control.reports import FolderReports
+from lastgood.control.rollback import Rollback
+from lastgood.control.router import PageRouter
+from lastgood.control.views import Views
+from lastgood.domain.version import Format, Signature
+from lastgood.errors import Code, LastgoodError
+from lastgood.host.inspect import inspect_artifact
+from lastgood.integrations.git import git_state
+from lastgood.ports import Notifier
+from lastgood.settings import Settings
+from lastgood.store.blobs import FolderBlobs
+from lastgood.store.database import Database
+from lastgood.store.evidence import SqlEvidence
+from lastgood.store.journal import SqlJournal
+from lastgood.store.migrate import open_store
+from lastgood.store.outbox import SqlOutbox
+from lastgood.store.releases import SqlReleases
+from lastgood.store.versions import SqlVersions
+from lastgood.supervise.fleet import LocalFleet
+from lastgood.supervise.supervisor import Command, Role, RunLock, Supervisor, listen
+from lastgood.wire import private
+from lastgood.wire.fleet import read_observed
+from lastgood.wire.page import RoutePage
+
+_START_SECONDS: Final = 30.0
+_RUN_FOLDERS: Final = ("hosts", "reports", "logs")
+log = logging.getLogger("lastgood")
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the command line and the control API may call."""
+
+    settings: Settings
+    registry: Registry
+    releases: Releases
+    rollback: Rollback
+    views: Views
+    controller: Controller
+    dispatcher: Dispatcher
+    executor: Executor
+    reports: FolderReports
+    fleet: LocalFleet
+    router: PageRouter
+    database: Database
+
+
+def prepare(settings: Settings) -> None:
+    """Make the home and run folders and the API token, for their owner only; harmless when they are there.
+
+    :raises LastgoodError: ``refused`` when one of them is a link, or somebody else could write to it.
+    """
+    private.make_own_folder(Path(settings.home))
+    for folder in (settings.blobs, settings.run, *(settings.run / name for name in _RUN_FOLDERS)):
+        private.make_folder(folder)
+    if not private.has_content(settings.token_file):
+        with private.turn(Path(settings.home)):
+            if not private.has_content(settings.token_file):
+                private.write_file(settings.token_file, secrets.token_urlsafe(32).encode())
+
+
+def _open_database(settings: Settings) -> Database:
+    """Open the store's file, which its owner alone can read, as SQLite then keeps the files beside it."""
+    private.make_file(settings.database)
+    return open_store(settings.database)
+
+
+def open_services(settings: Settings) -> Services:
+    """Open the store and wire everything; :func:`close` lets go of it again."""
+    prepare(settings)
+    database = _open_database(settings)
+    versions, releases = SqlVersions(database), SqlReleases(database)
+    evidence, journal, outbox = SqlEvidence(database), SqlJournal(database), SqlOutbox(database)
+    blobs = FolderBlobs(settings.blobs)
+    router = PageRouter(settings.run)
+    fleet = LocalFleet(settings.run, interval=settings.health_interval, timeout=settings.health_timeout)
+    reports = FolderReports(settings.run / "reports")
+    executor = Executor(
+        versions=versions, releases=releases, blobs=blobs, router=router, fleet=fleet, settings=settings
+    )
+    observer = Observer(
+        executor=executor,
+        releases=releases,
+        evidence=evidence,
+        fleet=fleet,
+        reports=reports,
+        settings=settings,
+        now=time.time,
+    )
+    controller = Controller(
+        releases=releases,
+        executor=executor,
+        observer=observer,
+        router=router,
+        reports=reports,
+        lease_seconds=settings.lease_seconds,
+        tick_seconds=settings.tick_seconds,
+    )
+    registry = Registry(versions=versions, blobs=blobs, inspect=_inspector(settings), git_state=git_state)
+    dispatcher = Dispatcher(outbox, _notifiers(settings))
+    executor.on_commit = dispatcher.wake
+    rollback = Rollback(releases=releases, registry=registry, executor=executor, observer=observer)
+    return Services(
+        settings=settings,
+        registry=registry,
+        releases=Releases(
+            releases=releases,
+            registry=registry,
+            blobs=blobs,
+            fleet=fleet,
+            executor=executor,
+            observer=observer,
+            rollback=rollback,
+            settings=settings,
+            wake=controller.wake,
+        ),
+        rollback=rollback,
+        views=Views(
+            versions=versions,
+            releases=releases,
+            journal=journal,
+            fleet=fleet,
+            router=router,
+            executor=executor,
+            observer=observer,
+        ),
+        controller=controller,
+        dispatcher=dispatcher,
+        executor=executor,
+        reports=reports,
+        fleet=fleet,
+        router=router,
+        database=database,
+    )
+
+
+def close(services: Services) -> None:
+    """Let go of everything that :func:`open_services` opened."""
+    services.fleet.close()
+    services.router.close()
+    services.database.close()
+
+
+@contextlib.contextmanager
+def controlling(settings: Settings, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Be the one process that changes routes on this machine, for as long as the block lasts.
+
+    :raises LastgoodError: ``conflict`` when another process still is after ``wait_seconds``.
+    """
+    prepare(settings)
+    descriptor = os.open(settings.run / "controller.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait_seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise LastgoodError(
+                        Code.CONFLICT,
+                        "Another process controls this machine's routes.",
+                        "Give the command to the running server; see 'lastgood status'.",
+                    ) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """What a running server says of itself."""
+
+    gateway: str
+    api: str
+    ready: bool
+
+
+class _Address(msgspec.Struct, frozen=True):
+    """What the controller's process says of itself, as far as it is of interest here."""
+
+    url: str
+
+
+def serve(settings: Settings, announce: Callable[[Serving], None]) -> None:
+    """Start gateway workers and controller, supervise them and every model host, until SIGINT or SIGTERM.
+
+    For the main thread. ``announce`` is called once, from another thread, when requests are answered (or, with
+    ``ready`` False, when that took too long).
+
+    :raises LastgoodError: ``conflict`` when a server runs on this home already or a port is taken.
+    """
+    prepare(settings)
+    lock = RunLock.take(settings.run)
+    _warn_of_readers(settings)
+    _open_database(settings).close()  # whatever is wrong with it is said here, before anything starts
+    listen(settings.api_host, settings.api_port).close()  # a port that is taken is said here, too
+    listener = listen(settings.host, settings.port)
+    port = listener.getsockname()[1]
+    file = settings.run / "settings.json"
+    private.write_file(file, msgspec.json.encode(settings))
+    (settings.run / "api.json").unlink(missing_ok=True)
+    supervisor = Supervisor(lock, _commands(settings, file, listener.fileno()))
+    gateway = f"http://{settings.host}:{port}"
+    threading.Thread(target=_announce, args=(settings, gateway, announce), daemon=True).start()
+    try:
+        supervisor.run_forever()
+    finally:
+        listener.close()
+
+
+def _warn_of_readers(settings: Settings) -> None:
+    status = Path(settings.home).stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        log.warning(
+            "The home folder %s is not yours alone (mode %o); others may read or change what serves. "
+            "Unless you mean it so: chmod 700 %s",
+            settings.home,
+            status.st_mode & 0o7777,
+            settings.home,
+        )
+
+
+def _commands(settings: Settings, file: Path, descriptor: int) -> dict[str, Command]:
+    python = (sys.executable, "-m")
+    commands = {
+        "controller": Command(argv=(*python, "lastgood.web", "--settings", str(file)), role=Role.CONTROLLER)
+    }
+    for slot in range(settings.gateway_workers):
+        argv = (*python, "lastgood.gateway", "--run", str(settings.run), "--slot", str(slot))
+        commands[f"gateway-{slot}"] = Command(
+            argv=(*argv, "--fd", str(descriptor), "--settings", str(file)),
+            role=Role.GATEWAY,
+            slot=slot,
+            fds=(descriptor,),
+        )
+    return commands
+
+
+def _announce(settings: Settings, gateway: str, announce: Callable[[Serving], None]) -> None:
+    """Wait until the API has said where it listens and every worker has taken its place on the page."""
+    deadline = time.monotonic() + _START_SECONDS
+    api, ready = "", False
+    page = RoutePage.open(settings.run / "route.page")
+    while not ready and time.monotonic() < deadline:
+        time.sleep(0.02)
+        with contextlib.suppress(FileNotFoundError, ValueError):  # not written yet, or not whole
+            api = msgspec.json.decode((settings.run / "api.json").read_bytes(), type=_Address).url
+        here = {worker.pid for worker in page.workers()}
+        expected = set(read_observed(settings.run).gateways.values())
+        ready = bool(api) and len(expected) == settings.gateway_workers and expected <= here
+    page.close()
+    announce(
+        Serving(gateway=gateway, api=api or f"http://{settings.api_host}:{settings.api_port}", ready=ready)
+    )
+
+
+def _notifiers(settings: Settings) -> dict[str, Notifier]:
+    """Load every kind of channel that is installed; the built-in ones come the same way."""
+    found = importlib.metadata.entry_points(group="lastgood.notifiers")
+    return {entry.name: entry.load()(settings) for entry in found}
+
+
+def _inspector(settings: Settings) -> Callable[[Path, Format, str | None], Signature | None]:
+    def inspect(path: Path, kind: Format, factory: str | None) -> Signature | None:
+        return inspect_artifact(
+            path,
+            kind,
+            factory=factory,
+            trust_pickle=settings.trust_pickle,
+            trusted_types=settings.trusted_types,
+        )
+
+    return inspect

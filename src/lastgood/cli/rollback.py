@@ -1,0 +1,92 @@
+"""``rollback``, and ``undo``, which is the same."""
+
+import time
+from typing import Any, Final
+
+import click
+
+from lastgood.cli.client import NoServerError
+from lastgood.cli.command import command
+from lastgood.cli.session import Session
+from lastgood.cli.wording import number_and_label
+from lastgood.errors import Code, LastgoodError
+
+_LOCK_SECONDS: Final = 10.0
+_NOTHING_RUNS: Final = (
+    "No gateway runs either: the rollback is recorded now, and takes effect when 'lastgood serve' starts."
+)
+_WORDS: Final = "Go back to the last good version, or to --version. Returns once every gateway has followed."
+
+
+def _rollback(session: Session, deployment: str, version: str | None, reason: str, keep: bool) -> None:
+    body: dict[str, Any] = {"version": version, "reason": reason, "keep": keep}
+    try:
+        found, here = session.command_at_once("deployments", deployment, "rollback", **body), False
+    except NoServerError as error:
+        found, here = _without_server(session, deployment, body, error)
+    session.output.result({**found, "without_server": here}, *sentences(found, keep=keep))
+
+
+def _without_server(
+    session: Session, deployment: str, body: dict[str, Any], absent: NoServerError
+) -> tuple[Any, bool]:
+    """Take the controller's place and do it here; or find that a server has come (back) and let it."""
+    from lastgood.bootstrap import controlling
+
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            with controlling(session.settings), session.services() as services:
+                session.output.note(f"{absent.message} Rolling back from here.")
+                if not services.router.workers():
+                    session.output.note(_NOTHING_RUNS)
+                services.executor.resume()
+                return session.command_here(services, "deployments", deployment, "rollback", **body), True
+        except LastgoodError as error:
+            if error.code is not Code.CONFLICT or time.monotonic() > deadline:
+                raise
+        try:
+            return session.command_at_once("deployments", deployment, "rollback", **body), False
+        except NoServerError:
+            time.sleep(0.1)  # a controller holds the routes but does not answer yet
+
+
+def sentences(found: dict[str, Any], *, keep: bool) -> list[str]:
+    """Say what a rollback did."""
+    name = found["label"] or f"version {found['version']}"
+    last = f"Deployed model version: {name}"
+    if not found["changed"]:
+        return [f"{found['deployment']} serves {name} already.", last]
+    left = found["left_label"] or f"version {found['left']}"
+    gateways = "1 gateway" if found["gateways"] == 1 else f"{found['gateways']} gateways"
+    times = (
+        f"route published in {found['published_ms']:.1f} ms, "
+        f"verified on {gateways} in {found['verified_ms']:.1f} ms."
+    )
+    if not found["gateways"]:
+        times = f"route published in {found['published_ms']:.1f} ms. No gateway runs now; it holds from the next start."
+    lines = [f"Rolled back {found['deployment']} from {left} to {name}: {times}"]
+    marked = number_and_label(found["left"], found["left_label"]).capitalize()
+    if found["failed"]:
+        lines.append(f"{marked} is tagged failed.")
+    elif keep:
+        lines.append(f"{marked} is not tagged failed (--keep).")
+    return [*lines, last]
+
+
+def _make(name: str, words: str) -> click.Command:
+    @command(name, help=words)
+    @click.argument("deployment")
+    @click.option("--version", help="The version to go back to. Default: the last good one.")
+    @click.option("--reason", default="", help="Kept in the audit record, and with the failed tag.")
+    @click.option("--keep", is_flag=True, help="The version left was not at fault: do not tag it failed.")
+    def run(session: Session, deployment: str, version: str | None, reason: str, keep: bool) -> None:
+        _rollback(session, deployment, version, reason, keep)
+
+    return run
+
+
+rollback = _make("rollback", _WORDS)
+undo = _make("undo", f"The same as rollback. {_WORDS}")
+
+COMMANDS = (rollback, undo)

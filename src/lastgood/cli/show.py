@@ -1,0 +1,88 @@
+"""``show``: one version, or one release, whole."""
+
+from typing import Any
+
+import click
+
+from lastgood.cli.command import command
+from lastgood.cli.output import sheet, styled
+from lastgood.cli.session import Session
+from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name, size
+
+
+@command("show")
+@click.argument("model", metavar="MODEL|release")
+@click.argument("version", metavar="VERSION|NUMBER")
+def show(session: Session, model: str, version: str) -> None:
+    """Show a version, or a release by its number.
+
+    For example: 'lastgood show churn v1.1', 'lastgood show release 12'.
+    """
+    if model == "release":
+        found = session.read("releases", version)
+        session.output.result(found, sheet(_release(found)))
+        return
+    found = session.read("models", model, "versions", version)
+    session.output.result(found, sheet(_version(found)))
+
+
+def _version(found: dict[str, Any]) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [
+        ("model", found["model"]),
+        ("version", found["number"]),
+        ("label", found["label"] or "-"),
+        ("serving", ", ".join(found["serving"]) or "no"),
+        ("artifact", found["digest"]),
+        ("size", size(found["size_bytes"])),
+        ("format", found["format"] + (f" from {found['factory']}" if found["factory"] else "")),
+    ]
+    failed = found["failed"]
+    if failed is not None:
+        where = f"release {failed['release']} of {failed['deployment']}, {moment(failed['at'])}, by {failed['by']}"
+        rows += [("failed", styled(failed["cause"], "red")), ("", where)]
+    signature = found["signature"] or {"inputs": [], "outputs": []}
+    rows += [("input", _tensor(one)) for one in signature["inputs"]]
+    rows += [("output", _tensor(one)) for one in signature["outputs"]]
+    rows += [("metric", f"{name} = {value:g}") for name, value in found["metrics"].items()]
+    data = found["data"]
+    if data is not None:
+        counted = "" if data["rows"] is None else f", {data['rows']} rows"
+        rows += [("data", f"{data['uri']}{counted}"), ("", data["digest"])]
+    git = found["git"]
+    if git is not None:
+        rows.append(("git commit", git["commit"] + (" with uncommitted changes" if git["dirty"] else "")))
+    rows.append(("packages", ", ".join(f"{name} {text}" for name, text in found["dependencies"].items())))
+    rows.append(("registered", f"{moment(found['created_at'])} by {found['created_by']}"))
+    return rows
+
+
+def _tensor(tensor: dict[str, Any]) -> str:
+    shape = ", ".join("any" if extent == -1 else str(extent) for extent in tensor["shape"])
+    return f"{tensor['name']}: {tensor['datatype']} [{shape}]"
+
+
+def _release(found: dict[str, Any]) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [
+        ("release", f"{found['id']} of {found['deployment']} ({found['kind']})"),
+        ("version", full_name_of(found["version"])),
+        ("before", full_name_of(found["previous"])),
+        ("phase", phase_name(found["phase"])),
+        ("cause", found["cause"]),
+    ]
+    if found["target"] is not None:
+        rows.append(("back to", full_name_of(found["target"])))
+    if found["steps"]:
+        rows.append(("plan", f"{phase_name(found['strategy'])}, step {found['step']} of {found['steps']}"))
+    if found["finished_at"] is None:
+        rows += [("weight", percent(found["weight_percent"])), ("waiting", found["waiting"])]
+    rows += [("guardrail", f"{one['verdict']}: {one['sentence']}") for one in found["findings"]]
+    rows += [("evidence", f"{name} = {value}") for name, value in found["evidence"].items()]
+    rows += [("timing", f"{name} in {value:.1f} ms") for name, value in found["timings"].items()]
+    rows.append(("started", f"{moment(found['created_at'])} by {found['created_by']}"))
+    if found["finished_at"] is not None:
+        lasted = duration(found["finished_at"] - found["created_at"])
+        rows.append(("finished", f"{moment(found['finished_at'])}, after {lasted}"))
+    return rows
+
+
+COMMANDS = (show,)

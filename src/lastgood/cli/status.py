@@ -1,0 +1,131 @@
+"""``status`` and ``history``: what is served now, and what was before."""
+
+import time
+from typing import Any, Final
+
+import click
+
+from lastgood.cli.command import command
+from lastgood.cli.output import shown, styled, table
+from lastgood.cli.progress import block
+from lastgood.cli.session import Session
+from lastgood.cli.wording import full_name_of, moment, name_of, phase_name
+
+_WATCH_SECONDS: Final = 0.5
+
+
+@command("status")
+@click.argument("deployment", required=False)
+@click.option("--watch", is_flag=True, help="Show it again and again until Ctrl-C.")
+def status(session: Session, deployment: str | None, watch: bool) -> None:
+    """Show what serves now, and the release under way."""
+    if not watch or not session.output.live:
+        found, views = _read(session, deployment)
+        session.output.result(found, *_text(views))
+        return
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=session.output.console(), screen=True, auto_refresh=False) as live:
+        while True:
+            views = _read(session, deployment)[1]
+            parts = [shown(part) for part in _text(views)]
+            live.update(Group(*parts, Text("\nCtrl-C ends this view.", style="dim")), refresh=True)
+            time.sleep(_WATCH_SECONDS)
+
+
+@command("history")
+@click.argument("deployment")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+def history(session: Session, deployment: str, limit: int) -> None:
+    """Show what was stable when, and the releases, newest first."""
+    found = session.read("deployments", deployment, "history", limit=limit)
+    stable = [
+        (
+            full_name_of(one["version"]),
+            moment(one["since"]),
+            moment(one["until"]) or "now",
+            one["release"],
+            "yes" if one["good"] else styled("failed", "red"),
+        )
+        for one in found["stable"]
+    ]
+    releases = [
+        (one["id"], one["kind"], name_of(one["version"]), phase_name(one["phase"]), one["cause"])
+        for one in found["releases"]
+    ]
+    if not (stable or releases):
+        session.output.result(found, f"{deployment} has no history yet.")
+        return
+    session.output.result(
+        found,
+        styled("Stable versions", "bold"),
+        table(("VERSION", "FROM", "UNTIL", "RELEASE", "GOOD"), stable),
+        "",
+        styled("Releases", "bold"),
+        table(("ID", "KIND", "VERSION", "PHASE", "CAUSE"), releases, fold="CAUSE"),
+    )
+
+
+def _read(session: Session, deployment: str | None) -> tuple[Any, list[dict[str, Any]]]:
+    if deployment is None:
+        found = session.read("deployments")
+        return found, found["deployments"]
+    found = session.read("deployments", deployment)
+    return found, [found]
+
+
+def _text(views: list[dict[str, Any]]) -> list[Any]:
+    if not views:
+        return ["Nothing is deployed yet: lastgood release MODEL --version 1"]
+    lines: list[Any] = []
+    for view in views:
+        lines += [*([""] if lines else []), *_deployment(view)]
+    return lines
+
+
+def _deployment(view: dict[str, Any]) -> list[Any]:
+    lines: list[Any] = [
+        styled(view["deployment"], "bold"),
+        f"  stable     {_version(view['stable'])}",
+        f"  last good  {_version(view['last_good'])}",
+        _gateways(view),
+    ]
+    release = view["release"]
+    if release is not None:
+        lines.append(
+            f"  release {release['id']}  {full_name_of(release['version'])}: {phase_name(release['phase'])}"
+            + (f", step {release['step']} of {release['steps']}" if release["steps"] else "")
+        )
+        host = release["version"]["host"]
+        lines += block(release) or [f"  {release['cause']}" + (f" (host: {host})" if host else "")]
+    elif view["last_release"] is not None:
+        last = view["last_release"]
+        ended = phase_name(last["phase"])
+        how = last["cause"] if last["cause"].startswith(ended) else f"{ended}; {last['cause']}"
+        lines.append(f"  last release {last['id']}  {full_name_of(last['version'])}: {how}")
+    return lines
+
+
+def _version(version: dict[str, Any] | None) -> str:
+    if version is None:
+        return "none"
+    host = f"  host {version['host']}" if version["host"] else "  host not running"
+    failed = "  tagged failed" if version["failed"] else ""
+    return f"{full_name_of(version)}{host}{failed}"
+
+
+def _gateways(view: dict[str, Any]) -> Any:
+    workers, generation = view["gateways"], view["generation"]
+    if not workers:
+        return "  gateways   none running"
+    behind = [str(one["slot"]) for one in workers if one["generation"] < generation]
+    if not behind:
+        return f"  gateways   {len(workers)}, all on generation {generation}"
+    followed = len(workers) - len(behind)
+    told = f"{followed} of {len(workers)} on generation {generation}; behind: {', '.join(behind)}"
+    return styled(f"  gateways   {told}", "red")
+
+
+COMMANDS = (status, history)

@@ -1,0 +1,147 @@
+"""The loop: renew the lease, look at every release under way, decide, execute; again.
+
+Level-triggered: each turn starts from the store and from what is observed, so a restart is one more turn.
+The lease is renewed only by a turn that worked: a controller that hangs, or has lost its store, lets the
+lease end, and every gateway falls back to stable by itself.
+"""
+
+import logging
+import threading
+import time
+
+from lastgood.control.decide import decide
+from lastgood.control.execute import Executor
+from lastgood.control.observe import Observer
+from lastgood.domain.deployment import Deployment
+from lastgood.errors import Code, LastgoodError
+from lastgood.ports import ReleaseStore, Reports, Router
+
+logger = logging.getLogger(__name__)
+_MOVES_A_TURN = 8
+
+
+class Controller:
+    """Drives every release of this machine. Only one process at a time may run it.
+
+    ``last_turn`` is when a turn last worked (CLOCK_MONOTONIC, 0.0 before the first); ``trouble`` maps a deployment
+    that could not be driven in it to the reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        releases: ReleaseStore,
+        executor: Executor,
+        observer: Observer,
+        router: Router,
+        reports: Reports,
+        lease_seconds: float,
+        tick_seconds: float,
+    ) -> None:
+        self._releases = releases
+        self._executor = executor
+        self._observer = observer
+        self._router = router
+        self._reports = reports
+        self._lease_seconds = lease_seconds
+        self._tick_seconds = tick_seconds
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._troubled: dict[str, tuple[str, float]] = {}
+        self.trouble: dict[str, str] = {}
+        self.last_turn = 0.0
+
+    def start(self) -> None:
+        """Make everything follow the store, then loop in a thread of its own."""
+        self._executor.resume()
+        self._sweep_reports()
+        self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop and the lease: candidate traffic ends with the controller."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        self._router.renew_lease(0)
+
+    def wake(self) -> None:
+        """Take the next turn now."""
+        self._wake.set()
+
+    def turn(self) -> None:
+        """Take one turn over every deployment.
+
+        One that cannot be driven (an unreadable row, say) stops none of the others. The lease ends while such a
+        one has a candidate; when that lasts, its candidate is taken out of its route, and the lease goes on.
+        """
+        self._executor.reconcile()
+        troubled = {}
+        for deployment in self._releases.deployments():
+            if deployment.release is None:
+                continue
+            try:
+                self._drive(deployment)
+            except Exception as error:  # noqa: BLE001 - of one deployment, and told
+                troubled[deployment.name] = self._note(deployment.name, error)
+        self.trouble = {name: text for name, (text, _) in troubled.items()}
+        self._troubled = troubled
+        now = time.monotonic()
+        unsafe = [name for name in troubled if self._executor.splits(name)]
+        for name in unsafe:
+            if now - troubled[name][1] > self._lease_seconds:
+                self._executor.withdraw(name)
+        if not unsafe:
+            self._router.renew_lease(self._lease_seconds)
+        self.last_turn = now
+
+    def _note(self, name: str, error: Exception) -> tuple[str, float]:
+        known = self._troubled.get(name)
+        if known is None or known[0] != str(error):
+            logger.error("%s cannot be driven: %s", name, error, exc_info=error)
+        return str(error), time.monotonic() if known is None else known[1]
+
+    def _sweep_reports(self) -> None:
+        """Drop the reports of worker lives that have ended, unless a release may still need their counts."""
+        if any(deployment.release is not None for deployment in self._releases.deployments()):
+            return
+        here = {worker.pid for worker in self._router.workers()}
+        for report in self._reports.read():
+            if report.pid not in here:
+                self._reports.forget(report.slot, report.epoch)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.turn()
+            except Exception:
+                # Whatever it is, serving goes on and the next turn starts from the store again. The lease
+                # is not renewed, so a fault that stays ends all candidate traffic.
+                logger.exception("a turn of the controller failed")
+            self._wake.wait(self._tick_seconds)
+            self._wake.clear()
+
+    def _drive(self, deployment: Deployment) -> None:
+        """Move one release as far as it goes now."""
+        current: Deployment | None = deployment
+        for _ in range(_MOVES_A_TURN):
+            if current is None or current.release is None:
+                return
+            release = self._releases.release(current.release)
+            if release is None:
+                raise LastgoodError(Code.CORRUPT, f"Release {current.release} is gone.", "Restore the store.")
+            try:
+                move = decide(release, current, self._observer.situation(current, release))
+                if move is None:
+                    return
+                current, release = self._executor.apply(current, release, move)
+            except LastgoodError as error:
+                if error.code is not Code.CONFLICT:
+                    raise
+                self._observer.forget(release)  # somebody else acted; start from the store again
+                current = self._releases.deployment(deployment.name)
+                continue
+            if release.terminal:
+                self._observer.forget(release)

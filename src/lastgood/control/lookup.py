@@ -1,0 +1,19 @@
+"""Finding a deployment by its name, with an error that names the ones there are."""
+
+from lastgood.domain.deployment import Deployment
+from lastgood.errors import Code, LastgoodError
+from lastgood.ports import ReleaseStore
+
+
+def deployment_named(releases: ReleaseStore, name: str) -> Deployment:
+    """Return the deployment called ``name``.
+
+    :raises LastgoodError: ``not_found``, naming the known ones.
+    """
+    found = releases.deployment(name)
+    if found is None:
+        known = ", ".join(one.name for one in releases.deployments()) or "none yet"
+        raise LastgoodError(
+            Code.NOT_FOUND, f"There is no deployment {name!r}; known deployments: {known}.", "Check the name."
+        )
+    return found

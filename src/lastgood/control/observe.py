@@ -1,0 +1,171 @@
+"""From what processes say to what a decision needs: hosts, acknowledgements, evidence."""
+
+from collections.abc import Callable, Iterable
+
+from lastgood.analysis.judge import candidate_requests, fold, judge
+from lastgood.analysis.strata import collect
+from lastgood.control.execute import Executor
+from lastgood.control.moves import HostView, Situation
+from lastgood.control.routes import host_key, host_socket
+from lastgood.domain.change import Evidence, EvidenceStep
+from lastgood.domain.deployment import Deployment
+from lastgood.domain.plan import Metric
+from lastgood.domain.release import Phase, Release
+from lastgood.domain.traffic import StageCounts, Stratum
+from lastgood.domain.verdict import Finding
+from lastgood.ports import EvidenceStore, Fleet, ReleaseStore, Reports
+from lastgood.settings import Settings
+from lastgood.wire.fleet import HostState, Observed
+
+_SPLIT = (Phase.PROGRESSING, Phase.PAUSED)
+_SERVING = (Phase.PROMOTING, Phase.WATCHING, Phase.STUCK)
+
+
+class Observer:
+    """Gathers a :class:`Situation`. Evidence is folded in and saved before it is judged."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        releases: ReleaseStore,
+        evidence: EvidenceStore,
+        fleet: Fleet,
+        reports: Reports,
+        settings: Settings,
+        now: Callable[[], float],
+    ) -> None:
+        self._executor = executor
+        self._releases = releases
+        self._store = evidence
+        self._fleet = fleet
+        self._reports = reports
+        self._settings = settings
+        self._now = now
+        self._evidence: dict[int, Evidence] = {}
+
+    def situation(
+        self, deployment: Deployment, release: Release, *, target: int | None = None, measure: bool = True
+    ) -> Situation:
+        """Return what is seen of ``release`` now.
+
+        ``target`` names the version a person wants to go back to; ``measure=False`` leaves the evidence
+        out, so that a rollback depends on no measurement.
+        """
+        now = self._now()
+        last_good = None
+        if deployment.stable is not None:
+            entry = self._releases.last_good(deployment.name, besides=deployment.stable)
+            last_good = None if entry is None else entry.version
+        goal = target if target is not None else self._goal(deployment, release, last_good)
+        observed = self._fleet.observe()
+        candidate = self._host(observed, release.model, release.version)
+        requests = 0
+        findings: tuple[Finding, ...] = ()
+        if measure and release.phase in _SPLIT:
+            requests, findings = self._measure(release, candidate, now)
+        elif measure and release.phase in _SERVING:
+            findings = self._health_only(release, candidate)
+        return Situation(
+            now=now,
+            candidate=candidate,
+            target=None if goal is None else self._host(observed, release.model, goal),
+            last_good=last_good,
+            acknowledged=release.generation is not None and not self._executor.behind(release.generation),
+            served=self._executor.gateways() > 0,
+            findings=findings,
+            requests=requests,
+        )
+
+    def _goal(self, deployment: Deployment, release: Release, last_good: int | None) -> int | None:
+        if release.target is not None:
+            return release.target
+        return last_good if deployment.stable == release.version else deployment.stable
+
+    def _host(self, observed: Observed, model: str, number: int) -> HostView:
+        status = observed.hosts.get(host_key(model, number))
+        if status is None:
+            return HostView()
+        return HostView(
+            ready=status.state is HostState.READY,
+            failed=status.state is HostState.FAILED,
+            error=status.error,
+            code=status.code,
+            starts=status.starts,
+        )
+
+    def _misses(self, release: Release, candidate: HostView) -> int:
+        """Return health misses in a row; every exit since validation counts as one too."""
+        exits = max(0, candidate.starts - release.host_starts) if release.host_starts else 0
+        socket = host_socket(self._settings.run, release.model, release.version)
+        return max(self._fleet.misses(socket), exits)
+
+    def _measure(self, release: Release, candidate: HostView, now: float) -> tuple[int, tuple[Finding, ...]]:
+        evidence = self.evidence(release)
+        stage = max(release.plan.stage_at(release.step), 0)
+        folded, strata = self._fold(release, evidence, now, flush=False)
+        if self._last_ones_complete(release, folded, stage, now):
+            # Small strata are weak evidence, so the open rest is closed only where it ends the step.
+            whole, rest = self._fold(release, evidence, now, flush=True)
+            if candidate_requests(whole, stage) >= release.plan.steps[release.step].samples:
+                folded, strata = whole, rest
+        if strata:
+            self._store.save_evidence(EvidenceStep(before=evidence.sequence, evidence=folded, strata=strata))
+            evidence = self._evidence[release.id] = folded
+        findings = judge(release.plan, evidence, misses=self._misses(release, candidate))
+        return candidate_requests(evidence, stage), findings
+
+    def _fold(
+        self, release: Release, evidence: Evidence, now: float, *, flush: bool
+    ) -> tuple[Evidence, tuple[Stratum, ...]]:
+        lives = self._lives(release.id)
+        opened, strata = collect(evidence, lives, release=release.id, now=now, flush=flush)
+        return (fold(release.plan, opened, strata) if strata else evidence), strata
+
+    def _last_ones_complete(self, release: Release, evidence: Evidence, stage: int, now: float) -> bool:
+        """Whether the step's time is over and only its sample minimum may be missing."""
+        step = release.plan.steps[release.step]
+        over = release.phase is Phase.PROGRESSING and now - release.step_since >= (step.duration or 0.0)
+        return over and candidate_requests(evidence, stage) < step.samples
+
+    def _health_only(self, release: Release, candidate: HostView) -> tuple[Finding, ...]:
+        """Judge what can be judged without a second arm: whether the host answers."""
+        if not candidate.starts:
+            return ()
+        findings = judge(release.plan, self.evidence(release), misses=self._misses(release, candidate))
+        return tuple(finding for finding in findings if finding.metric == Metric.HEALTH.value)
+
+    def peek(self, release: Release) -> Situation:
+        """Return what the last saved evidence says, changing nothing: for showing it."""
+        candidate = self._host(self._fleet.observe(), release.model, release.version)
+        evidence = self._store.evidence(release.id)
+        return Situation(
+            now=self._now(),
+            candidate=candidate,
+            target=None,
+            last_good=None,
+            acknowledged=False,
+            findings=judge(release.plan, evidence, misses=self._misses(release, candidate)),
+            requests=candidate_requests(evidence, max(release.plan.stage_at(release.step), 0)),
+        )
+
+    def evidence(self, release: Release) -> Evidence:
+        """Return the evidence of a release, from memory while it is under way."""
+        known = self._evidence.get(release.id)
+        if known is None:
+            known = self._evidence[release.id] = self._store.evidence(release.id)
+        return known
+
+    def forget(self, release: Release) -> None:
+        """Drop what is remembered of a release: it is over, or another process took it on."""
+        self._evidence.pop(release.id, None)
+
+    def _lives(self, release: int) -> dict[str, list[StageCounts]]:
+        return {
+            f"{report.slot}:{report.epoch}": _stages_of(report.stages, release)
+            for report in self._reports.read()
+        }
+
+
+def _stages_of(stages: Iterable[StageCounts], release: int) -> list[StageCounts]:
+    return [stage for stage in stages if stage.release == release]

@@ -1,0 +1,171 @@
+"""What must hold before a release may start. Refusals name the broken rule and the way out."""
+
+import ipaddress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from lastgood.control.routes import host_key
+from lastgood.domain.deployment import Deployment, Failure
+from lastgood.domain.plan import Plan
+from lastgood.domain.version import Format, Version, input_differences
+from lastgood.errors import Code, LastgoodError
+from lastgood.ports import Blobs, Fleet
+from lastgood.settings import Settings
+from lastgood.wire.fleet import HostState
+
+_TRUST_PLANS: Final = "set trust_plan_commands = true there"
+
+
+def check_free(deployment: Deployment, version: Version) -> None:
+    """Refuse when another release is under way, or when the version serves already."""
+    if deployment.release is not None:
+        raise LastgoodError(
+            Code.CONFLICT,
+            f"Release {deployment.release} of {deployment.name} is still under way.",
+            f"Wait for it, or end it: lastgood abort {deployment.name}",
+        )
+    if deployment.model != version.model:
+        raise LastgoodError(
+            Code.CONFLICT,
+            f"{deployment.name} serves the model {deployment.model}, not {version.model}.",
+            "Choose another name with --deployment.",
+        )
+    if deployment.stable == version.number:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"{version.display} is the stable version of {deployment.name} already.",
+            "There is nothing to release.",
+        )
+
+
+def check_takes_the_same(stable: Version | None, version: Version) -> None:
+    """Refuse a candidate that does not take what the callers of the stable version send."""
+    if stable is None or stable.signature is None or version.signature is None:
+        return
+    found = input_differences(stable.signature, version.signature)
+    if found:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"{version.display} does not take what callers of {stable.display} send: {'; '.join(found)}.",
+            "Serve it under a name of its own, for callers that know its inputs: --deployment NAME.",
+        )
+
+
+def check_not_failed(version: Version, failure: Failure | None, override: str | None) -> None:
+    """Refuse bytes that failed before, unless a named person overrides it with a reason."""
+    if failure is None or failure.lifted_by is not None or override:
+        return
+    raise LastgoodError(
+        Code.REFUSED,
+        f"{version.display} is tagged failed: release {failure.release} of {failure.deployment} was rolled back "
+        f"(by {failure.by}; {failure.cause.rstrip('.')}).",
+        'Release a repaired version, or say why these bytes deserve another try: --override "reason".',
+        details={
+            "failure": {"release": failure.release, "cause": failure.cause, "evidence": failure.evidence}
+        },
+    )
+
+
+def check_trusted(version: Version, settings: Settings) -> None:
+    """Refuse formats that run code unless the operator's settings trust them."""
+    if version.format in (Format.PICKLE, Format.JOBLIB) and not settings.trust_pickle:
+        raise LastgoodError(
+            Code.UNTRUSTED,
+            f"{version.display} is a {version.format.value} file, and loading one runs whatever code it carries.",
+            "Export the model to ONNX or skops; or, if you trust where it came from, set trust_pickle = true in "
+            "lastgood.toml.",
+        )
+    if version.format is Format.CALLABLE and not settings.trust_callable:
+        raise LastgoodError(
+            Code.UNTRUSTED,
+            f"{version.display} is Python code, and these settings do not trust code (trust_callable = false).",
+            "Export the model to ONNX or skops, or change that setting.",
+        )
+
+
+def check_plan_trusted(plan: Plan, settings: Settings) -> None:
+    """Refuse a plan whose notifications would make the server do more than the operator's settings allow.
+
+    Whoever may start a release may send a plan; running programs, posting to other machines and signing with
+    any file of the server's are the operator's to allow.
+
+    :raises LastgoodError: ``untrusted``.
+    """
+    if settings.trust_plan_commands:
+        return
+    known = {_host(one.webhook) for one in settings.notify if one.webhook is not None}
+    for channel in plan.notify:
+        if channel.command:
+            raise LastgoodError(
+                Code.UNTRUSTED,
+                f"The plan wants the server to run {channel.command[0]!r}, and these settings do not let plans run "
+                "programs.",
+                f"Name that command under notify in lastgood.toml, or {_TRUST_PLANS}.",
+            )
+        host = _host(channel.webhook or "")
+        if channel.webhook is not None and not _is_loopback(host) and host not in known:
+            raise LastgoodError(
+                Code.UNTRUSTED,
+                f"The plan wants the server to post to {host!r}, and no webhook of these settings is there.",
+                f"Name a webhook on that host under notify in lastgood.toml, or {_TRUST_PLANS}.",
+            )
+        if channel.secret is not None and _lies_outside(channel.secret, settings):
+            raise LastgoodError(
+                Code.UNTRUSTED,
+                "The plan wants to sign with a file outside the project's folder.",
+                "Put the key into the project's folder or the server's environment (env:NAME), or set "
+                "trust_plan_commands = true in lastgood.toml.",
+            )
+
+
+def _host(webhook: str) -> str:
+    return (urlsplit(webhook).hostname or "").lower().rstrip(".")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, which may mean any machine
+
+
+def _lies_outside(secret: str, settings: Settings) -> bool:
+    kind, _, path = secret.partition(":")
+    project = Path(settings.home).parent.resolve()
+    if kind != "file":
+        return False
+    try:
+        return not (project / path).resolve().is_relative_to(project)
+    except (ValueError, OSError, RuntimeError):
+        return True  # no path at all, or links in a ring: nothing says that it lies inside
+
+
+def check_way_back(deployment: Deployment, model: str, fleet: Fleet) -> None:
+    """Refuse when the version that a rollback would return to does not answer now."""
+    if deployment.stable is None:
+        return
+    status = fleet.observe().hosts.get(host_key(model, deployment.stable))
+    if status is None or status.state is not HostState.READY:
+        state = "not running" if status is None else f"{status.state.value}: {status.error}".rstrip(": ")
+        raise LastgoodError(
+            Code.REFUSED,
+            f"There is no way back: the host of the stable version {deployment.stable} is {state}.",
+            f"See 'lastgood status {deployment.name}' and the logs in the run folder.",
+        )
+
+
+def check_artifact(version: Version, blobs: Blobs) -> None:
+    """Read the artifact back and compare it with its digest."""
+    try:
+        blobs.verify(version.digest)
+    except LastgoodError as error:
+        if error.code not in (Code.CORRUPT, Code.NOT_FOUND):
+            raise
+        raise LastgoodError(
+            Code.REFUSED,
+            f"The artifact of {version.display} is not what was registered: {error.message}",
+            "Restore the file from a backup, or register the model again under a new label.",
+        ) from error

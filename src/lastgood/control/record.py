@@ -1,0 +1,91 @@
+"""What a move leaves in the record: its event, the mark on failed bytes, the mark that it lifts. Pure."""
+
+from typing import Any, Final
+
+from lastgood.control.moves import Move
+from lastgood.domain.deployment import Failure
+from lastgood.domain.event import EventDraft
+from lastgood.domain.release import Event, Phase, Release
+from lastgood.domain.version import Version
+
+EVENT_TYPES: Final = {
+    Event.START: "lastgood.release.started",
+    Event.VALIDATED: "lastgood.release.validated",
+    Event.ADVANCE: "lastgood.release.advanced",
+    Event.HOLD: "lastgood.release.paused",
+    Event.RESUME: "lastgood.release.resumed",
+    Event.APPROVE: "lastgood.release.approved",
+    Event.PROMOTE: "lastgood.release.promotion_started",
+    Event.SERVED: "lastgood.release.promoted",
+    Event.SUCCEED: "lastgood.release.succeeded",
+    Event.ABORT: "lastgood.release.abort_started",
+    Event.ROLL_BACK: "lastgood.release.rollback_started",
+    Event.SETTLED: "lastgood.release.rolled_back",
+    Event.WITHDRAWN: "lastgood.release.aborted",
+    Event.OVERDUE: "lastgood.release.stuck",
+}
+
+
+def failure_of(after: Release, version: Version, now: float) -> Failure | None:
+    """Return the mark that ``after`` puts on its version's bytes, None unless a rollback has just settled."""
+    if after.phase is not Phase.ROLLED_BACK or not after.blame:
+        return None
+    return Failure(
+        digest=version.digest,
+        model=after.model,
+        version=after.version,
+        deployment=after.deployment,
+        release=after.id,
+        at=now,
+        by=after.returned_by,
+        cause=after.reason,
+        evidence=after.evidence,
+    )
+
+
+def lifted_by(after: Release, version: Version) -> str | None:
+    """Return the digest whose mark an overridden second try has lifted by succeeding, None otherwise."""
+    if after.phase is Phase.SUCCEEDED and after.override is not None:
+        return version.digest
+    return None
+
+
+def event_of(
+    before: Release, after: Release, move: Move, version: Version, *, now: float, actor: str
+) -> EventDraft:
+    """Return the event that tells of ``move``: who, what, why and on what numbers."""
+    kind = (
+        "lastgood.guardrail.alerted"
+        if move.event is None and move.alert
+        else "lastgood.release.route_published"
+    )
+    if move.event is not None:
+        kind = EVENT_TYPES[move.event]
+        if after.phase is Phase.ABORTED:
+            kind = EVENT_TYPES[Event.WITHDRAWN]
+    data: dict[str, Any] = {
+        "from": before.phase.value,
+        "to": after.phase.value,
+        "cause": move.cause,
+        "label": version.label,
+        "digest": version.digest,
+    }
+    if move.stable is not None:
+        data["stable"] = move.stable
+    if after.phase in (Phase.PROGRESSING, Phase.PAUSED):
+        data["step"] = after.step + 1
+        data["weight_percent"] = after.plan.weight_at(after.step) / 100
+    if after.returning:
+        data.update(target=after.target, evidence=after.evidence, timings=after.timings, blame=after.blame)
+    if move.alert is not None:
+        data["guardrail"] = move.alert
+    return EventDraft(
+        type=kind,
+        at=now,
+        actor=actor,
+        model=after.model,
+        deployment=after.deployment,
+        release=after.id,
+        version=after.version,
+        data=data,
+    )

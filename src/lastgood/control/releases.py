@@ -1,0 +1,244 @@
+"""What a user may ask of releases: start one, steer it, end it."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from lastgood.control import preflight
+from lastgood.control.execute import Executor
+from lastgood.control.lookup import deployment_named
+from lastgood.control.moves import Move, Situation, advance, promote
+from lastgood.control.observe import Observer
+from lastgood.control.registry import Registry
+from lastgood.control.rollback import Rollback, RollbackResult
+from lastgood.domain.change import Change
+from lastgood.domain.deployment import Deployment
+from lastgood.domain.event import EventDraft
+from lastgood.domain.plan import Plan, Strategy, built_in
+from lastgood.domain.release import Event, Hold, HoldReason, Override, Phase, Release
+from lastgood.domain.version import Version, check_name
+from lastgood.errors import Code, LastgoodError
+from lastgood.ports import Blobs, Fleet, ReleaseStore
+from lastgood.settings import Settings
+
+_STEERABLE = (Phase.PROGRESSING, Phase.PAUSED)
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to release ``version`` (number or label) of ``model`` to ``deployment``."""
+
+    model: str
+    version: str
+    deployment: str | None = None
+    plan: Plan | None = None
+    override: str | None = None
+    actor: str = ""
+
+
+class Releases:
+    """The commands on releases. Each returns the release as stored after it."""
+
+    def __init__(
+        self,
+        *,
+        releases: ReleaseStore,
+        registry: Registry,
+        blobs: Blobs,
+        fleet: Fleet,
+        executor: Executor,
+        observer: Observer,
+        rollback: Rollback,
+        settings: Settings,
+        wake: Callable[[], None],
+    ) -> None:
+        self._releases = releases
+        self._registry = registry
+        self._blobs = blobs
+        self._fleet = fleet
+        self._executor = executor
+        self._observer = observer
+        self._rollback = rollback
+        self._settings = settings
+        self._wake = wake
+
+    def start(self, order: Order) -> Release:
+        """Start a release, after every check that can be made before anything moves.
+
+        :raises LastgoodError: ``not_found``, ``conflict`` (another release is under way), ``refused`` (failed
+            bytes, no way back, artifact not intact) or ``untrusted``.
+        """
+        version = self._registry.resolve(order.model, order.version)
+        name = check_name(order.deployment or order.model, "deployment")
+        found = self._releases.deployment(name)
+        deployment = found or Deployment(name=name, model=version.model)
+        preflight.check_free(deployment, version)
+        failure = self._registry.failures([version]).get(version.digest)
+        preflight.check_not_failed(version, failure, order.override)
+        preflight.check_trusted(version, self._settings)
+        preflight.check_takes_the_same(self._stable(deployment), version)
+        preflight.check_plan_trusted(release_plan := order.plan or built_in(Strategy.CANARY), self._settings)
+        preflight.check_way_back(deployment, version.model, self._fleet)
+        preflight.check_artifact(version, self._blobs)
+        release = self._draft(order, release_plan, deployment, version, overridden=failure is not None)
+        revision = 0 if found is None else found.revision + 1
+        change = Change(
+            deployment=msgspec.structs.replace(deployment, revision=revision, release=0),
+            release=release,
+            events=(self._requested(release, version),),
+            notify=self._executor.channels(release),
+        )
+        stored = self._executor.commit(change)[1]
+        self._wake()
+        return stored
+
+    def promote(self, name: str, *, full: bool, actor: str) -> Release:
+        """Go to the next step at once, or with ``full`` straight to 100 %."""
+        deployment, release = self._under_way(name, "promote", _STEERABLE)
+        seen = self._seen(deployment, release)
+        cause = f"promoted by {actor}"
+        move = promote(release, seen, cause) if full else advance(release, seen, cause)
+        move = msgspec.structs.replace(move, changes={**move.changes, **_overruled(release)})
+        return self._act(deployment, release, move, actor)
+
+    def pause(self, name: str, *, reason: str, actor: str) -> Release:
+        """Hold the release where it is; guardrails stay on."""
+        deployment, release = self._under_way(name, "pause", (Phase.PROGRESSING,))
+        message = f"paused by {actor}: {reason}" if reason else f"paused by {actor}"
+        hold = Hold(HoldReason.PERSON, f"{message} (lastgood resume {name})")
+        return self._act(
+            deployment, release, Move(event=Event.HOLD, cause=message, changes={"hold": hold}), actor
+        )
+
+    def resume(self, name: str, *, actor: str) -> Release:
+        """Go on after a pause. A guardrail that held the release does not hold it again."""
+        deployment, release = self._under_way(name, "resume", (Phase.PAUSED,))
+        hold = release.hold
+        cause = f"resumed by {actor}"
+        if hold is not None and hold.reason is HoldReason.APPROVAL:
+            raise LastgoodError(
+                Code.CONFLICT, f"{name} waits for an approval, not for time.", f"Run: lastgood approve {name}"
+            )
+        seen = self._seen(deployment, release)
+        if hold is not None and hold.reason is HoldReason.PAUSE:
+            return self._act(deployment, release, advance(release, seen, cause), actor)
+        changes: dict[str, object] = {"hold": None, **_overruled(release)}
+        if hold is not None and hold.reason is HoldReason.INCONCLUSIVE:
+            changes["deadline"] = seen.now + release.plan.deadline
+        return self._act(deployment, release, Move(event=Event.RESUME, cause=cause, changes=changes), actor)
+
+    def approve(self, name: str, *, actor: str) -> Release:
+        """Open the gate at which the release waits."""
+        deployment, release = self._under_way(name, "approve", (Phase.PAUSED,))
+        if release.hold is None or release.hold.reason is not HoldReason.APPROVAL:
+            raise LastgoodError(
+                Code.CONFLICT,
+                f"{name} does not wait for an approval: {release.hold.message if release.hold else release.cause}.",
+                f"Run: lastgood resume {name}",
+            )
+        move = advance(release, self._seen(deployment, release), f"approved by {actor}")
+        if move.event is Event.RESUME:
+            move = msgspec.structs.replace(move, event=Event.APPROVE)
+        return self._act(deployment, release, move, actor)
+
+    def abort(self, name: str, *, reason: str, actor: str) -> Release:
+        """End the release without blaming the version; all traffic goes to stable."""
+        deployment, release = self._under_way(
+            name, "abort", (Phase.PENDING, Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED)
+        )
+        if release.phase in _STEERABLE:
+            self._rollback.to_version(name, reason=reason, keep=True, actor=actor, aborting=True)
+            return self._releases.release(release.id) or release
+        cause = f"aborted by {actor}: {reason}" if reason else f"aborted by {actor}"
+        return self._act(deployment, release, Move(event=Event.ABORT, cause=cause), actor)
+
+    def roll_back(
+        self, name: str, *, version: str | None, reason: str, keep: bool, actor: str
+    ) -> RollbackResult:
+        """Go back, verified. See :meth:`Rollback.to_version`."""
+        result = self._rollback.to_version(name, version=version, reason=reason, keep=keep, actor=actor)
+        self._wake()
+        return result
+
+    def _stable(self, deployment: Deployment) -> Version | None:
+        if deployment.stable is None:
+            return None
+        return self._executor.version(deployment.model, deployment.stable)
+
+    def _draft(
+        self, order: Order, plan: Plan, deployment: Deployment, version: Version, *, overridden: bool
+    ) -> Release:
+        now = self._executor.now()
+        override = None
+        if overridden and order.override:
+            override = Override(by=order.actor, reason=order.override)
+        return Release(
+            id=0,
+            deployment=deployment.name,
+            model=version.model,
+            version=version.number,
+            previous=deployment.stable,
+            plan=plan,
+            created_at=now,
+            created_by=order.actor,
+            phase_since=now,
+            cause=f"requested by {order.actor}",
+            override=override,
+        )
+
+    def _requested(self, release: Release, version: Version) -> EventDraft:
+        return EventDraft(
+            type="lastgood.release.requested",
+            at=release.created_at,
+            actor=release.created_by,
+            model=release.model,
+            deployment=release.deployment,
+            version=release.version,
+            data={
+                "to": release.phase.value,
+                "label": version.label,
+                "digest": version.digest,
+                "cause": release.cause,
+                "plan": msgspec.to_builtins(release.plan),
+                "override": None if release.override is None else msgspec.to_builtins(release.override),
+            },
+        )
+
+    def _under_way(self, name: str, verb: str, phases: tuple[Phase, ...]) -> tuple[Deployment, Release]:
+        deployment = deployment_named(self._releases, name)
+        release = None if deployment.release is None else self._releases.release(deployment.release)
+        if release is None:
+            raise LastgoodError(
+                Code.CONFLICT,
+                f"No release of {name} is under way, so there is nothing to {verb}.",
+                f"See 'lastgood history {name}'.",
+            )
+        if release.phase not in phases:
+            held = release.phase is Phase.PAUSED
+            raise LastgoodError(
+                Code.CONFLICT,
+                f"Release {release.id} of {name} is "
+                + (
+                    "held already, so there is nothing to pause."
+                    if held and verb == "pause"
+                    else f"{release.phase.value.replace('_', ' ')}: it cannot {verb} now."
+                ),
+                f"What it waits for: lastgood status {name}"
+                if held
+                else f"To leave it: lastgood rollback {name}",
+            )
+        return deployment, release
+
+    def _seen(self, deployment: Deployment, release: Release) -> Situation:
+        return self._observer.situation(deployment, release, measure=False)
+
+    def _act(self, deployment: Deployment, release: Release, move: Move, actor: str) -> Release:
+        stored = self._executor.apply(deployment, release, move, actor=actor)[1]
+        self._wake()
+        return stored
+
+
+def _overruled(release: Release) -> dict[str, object]:
+    """Return what changes when a person goes on although a guardrail holds: it does not hold again."""
+    if release.hold is None or release.hold.reason is not HoldReason.GUARDRAIL:
+        return {}
+    return {"waived": tuple(sorted({*release.waived, *release.alerted}))}

@@ -1,0 +1,107 @@
+"""From a deployment and its release to the route that gateways shall obey, and to the hosts it needs."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from lastgood.domain.deployment import Deployment
+from lastgood.domain.release import Phase, Release
+from lastgood.domain.route import Route, Target
+from lastgood.domain.version import Version
+from lastgood.settings import Settings
+from lastgood.wire.fleet import HostSpec
+
+_SPLIT = frozenset({Phase.PROGRESSING, Phase.PAUSED})
+_NEEDS_ITS_HOST = frozenset(
+    {Phase.PENDING, Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.WATCHING}
+)
+
+
+def host_key(model: str, number: int) -> str:
+    """Name the host of a version: a short file name, unique per model and number.
+
+    128 bits of the model's name, so that nobody finds two names of one key: their hosts would share a socket.
+    """
+    return f"v{number}-{hashlib.blake2b(model.encode(), digest_size=16).hexdigest()}"
+
+
+def host_socket(run: Path, model: str, number: int) -> str:
+    """Return the path of the socket on which that host answers."""
+    return str(run / "hosts" / f"{host_key(model, number)}.sock")
+
+
+def host_spec(version: Version, artifact: Path, settings: Settings) -> HostSpec:
+    """Return what a host must know to load ``version``; trust comes from the settings alone."""
+    return HostSpec(
+        key=host_key(version.model, version.number),
+        model=version.model,
+        version=version.number,
+        label=version.label,
+        digest=version.digest,
+        format=version.format,
+        factory=version.factory,
+        signature=version.signature,
+        artifact=str(artifact),
+        socket=host_socket(settings.run, version.model, version.number),
+        memory_bytes=settings.host_memory_bytes,
+        max_rows=settings.max_rows,
+        trust_pickle=settings.trust_pickle,
+        trust_callable=settings.trust_callable,
+        trusted_types=settings.trusted_types,
+    )
+
+
+def route_for(
+    deployment: Deployment,
+    release: Release | None,
+    last_good: int | None,
+    find: Callable[[int], Version],
+    run: Path,
+) -> Route:
+    """Return the route of ``deployment``.
+
+    A candidate is routed only while its release progresses or is paused. The version that a rollback
+    leaves is in no role, not even standby, until the rollback is settled.
+    """
+
+    def target(number: int | None) -> Target | None:
+        if number is None:
+            return None
+        version = find(number)
+        return Target(
+            version=number,
+            label=version.label,
+            digest=version.digest,
+            socket=host_socket(run, deployment.model, number),
+        )
+
+    split = release is not None and release.phase in _SPLIT
+    leaving = release.version if release is not None and release.returning and not release.terminal else None
+    return Route(
+        deployment=deployment.name,
+        model=deployment.model,
+        generation=deployment.generation,
+        stable=target(deployment.stable),
+        candidate=target(release.version) if release is not None and split else None,
+        weight=release.plan.weight_at(release.step) if release is not None and split else 0,
+        release=release.id if release is not None and split else None,
+        stage=max(release.plan.stage_at(release.step), 0) if release is not None and split else 0,
+        standby=target(last_good) if last_good != leaving else None,
+    )
+
+
+def without_candidate(route: Route) -> Route:
+    """Return the route with stable alone."""
+    return msgspec.structs.replace(route, candidate=None, weight=0, release=None, stage=0)
+
+
+def needed_versions(deployment: Deployment, release: Release | None, last_good: int | None) -> list[int]:
+    """Return the versions of ``deployment`` that must be resident: all that serve or may have to."""
+    wanted = [deployment.stable, last_good]
+    if release is not None and release.phase in _NEEDS_ITS_HOST:
+        wanted.append(release.version)
+    if release is not None and release.returning:
+        wanted.append(release.target)
+    return sorted({number for number in wanted if number is not None})

@@ -1,0 +1,237 @@
+"""What a person or a program is shown: the present state and the past, as plain data."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from lastgood.control.execute import Executor
+from lastgood.control.lookup import deployment_named
+from lastgood.control.moves import waiting_for
+from lastgood.control.observe import Observer
+from lastgood.control.proof import prove_record, stable_at
+from lastgood.control.routes import host_key
+from lastgood.domain.deployment import Deployment, StableEntry
+from lastgood.domain.event import AuditEvent
+from lastgood.domain.release import Phase, Release
+from lastgood.domain.version import Version
+from lastgood.errors import Code, LastgoodError
+from lastgood.ports import Fleet, Journal, ReleaseStore, Router, VersionStore
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as named in answers. ``host`` is the state of its host, ``failed`` the cause of its tag."""
+
+    number: int
+    label: str | None
+    digest: str
+    host: str | None = None
+    failed: str | None = None
+
+
+class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
+    """A release as shown. ``weight_percent`` is the candidate's share now, ``waiting`` what it waits for."""
+
+    id: int
+    deployment: str
+    model: str
+    kind: str
+    version: VersionView
+    previous: VersionView | None
+    target: VersionView | None
+    phase: str
+    cause: str
+    strategy: str
+    step: int
+    steps: int
+    weight_percent: float
+    waiting: str
+    created_at: float
+    created_by: str
+    phase_since: float
+    finished_at: float | None
+    requests: int = 0
+    findings: list[dict[str, Any]] = []
+    evidence: dict[str, Any] = {}
+    timings: dict[str, float] = {}
+
+
+class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment as shown by ``status``."""
+
+    deployment: str
+    model: str
+    stable: VersionView | None
+    last_good: VersionView | None
+    release: ReleaseView | None
+    last_release: ReleaseView | None
+    generation: int
+    gateways: list[dict[str, Any]] = []
+    as_of: float = 0.0
+
+
+class Views:
+    """Read-only answers. They work from the store alone when no server runs."""
+
+    def __init__(
+        self,
+        *,
+        versions: VersionStore,
+        releases: ReleaseStore,
+        journal: Journal,
+        fleet: Fleet,
+        router: Router,
+        executor: Executor,
+        observer: Observer,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._versions = versions
+        self._releases = releases
+        self._journal = journal
+        self._fleet = fleet
+        self._router = router
+        self._executor = executor
+        self._observer = observer
+        self._now = now
+
+    def deployments(self) -> list[DeploymentView]:
+        """Return every deployment."""
+        return [self._deployment(one) for one in self._releases.deployments()]
+
+    def deployment(self, name: str) -> DeploymentView:
+        """Return one deployment.
+
+        :raises LastgoodError: ``not_found``, naming the known ones.
+        """
+        return self._deployment(deployment_named(self._releases, name))
+
+    def release(self, identifier: int) -> ReleaseView:
+        """Return one release.
+
+        :raises LastgoodError: ``not_found``.
+        """
+        release = self._releases.release(identifier)
+        if release is None:
+            raise LastgoodError(
+                Code.NOT_FOUND, f"There is no release {identifier}.", "See 'lastgood history'."
+            )
+        return self._release(release)
+
+    def history(self, name: str, *, limit: int = 20) -> dict[str, Any]:
+        """Return what was stable when, and the releases, newest first."""
+        deployment_named(self._releases, name)
+        return {
+            "stable": [self._entry(entry) for entry in self._releases.history(name, limit=limit)],
+            "releases": [
+                self._release(one, live=False) for one in self._releases.releases(name, limit=limit)
+            ],
+        }
+
+    def at(self, name: str, moment: float) -> dict[str, Any] | None:
+        """Return what was stable at ``moment``, None before the first version.
+
+        :raises LastgoodError: ``corrupt`` when the history is not what the sealed events say.
+        """
+        deployment = deployment_named(self._releases, name)
+        entry = stable_at(self._releases, self._journal, deployment, moment)
+        return None if entry is None else self._entry(entry)
+
+    def events(
+        self, *, after: int = 0, limit: int = 100, deployment: str | None = None, newest_first: bool = False
+    ) -> list[AuditEvent]:
+        """Return audit events."""
+        return self._journal.events(
+            after=after, limit=limit, deployment=deployment, newest_first=newest_first
+        )
+
+    def verify_chain(self, *, head: str | None = None) -> tuple[int, str]:
+        """Walk the whole record, compare it with the tables, and return its length and the hash of its last event.
+
+        ``head`` is a hash noted earlier, which must be found in it: that shows a record that was cut off.
+
+        :raises LastgoodError: ``corrupt``, naming the first event that does not fit, or else the first row that
+            is not as recorded.
+        """
+        return prove_record(self._journal, head=head)
+
+    def _deployment(self, deployment: Deployment) -> DeploymentView:
+        entry = self._releases.last_good(deployment.name, besides=deployment.stable)
+        release = None if deployment.release is None else self._releases.release(deployment.release)
+        latest = self._releases.releases(deployment.name, limit=1) if release is None else []
+        return DeploymentView(
+            deployment=deployment.name,
+            model=deployment.model,
+            stable=self._version(deployment.model, deployment.stable),
+            last_good=self._version(deployment.model, None if entry is None else entry.version),
+            release=None if release is None else self._release(release),
+            last_release=self._release(latest[0], live=False) if latest else None,
+            generation=deployment.generation,
+            gateways=[
+                {"slot": one.slot, "pid": one.pid, "generation": one.generation}
+                for one in self._router.workers()
+            ],
+            as_of=self._now(),
+        )
+
+    def _release(self, release: Release, *, live: bool = True) -> ReleaseView:
+        steps = len(release.plan.steps)
+        moving = release.phase in (Phase.PROGRESSING, Phase.PAUSED)
+        requests, findings, waiting = 0, [], release.cause
+        if live and moving:
+            situation = self._observer.peek(release)
+            requests, waiting = situation.requests, waiting_for(release, situation)
+            findings = [msgspec.to_builtins(finding) for finding in situation.findings]
+        version = self._version(release.model, release.version)
+        if version is None:
+            raise TypeError("a release has a version")
+        return ReleaseView(
+            id=release.id,
+            deployment=release.deployment,
+            model=release.model,
+            kind=release.kind.value,
+            version=version,
+            previous=self._version(release.model, release.previous),
+            target=self._version(release.model, release.target),
+            phase=release.phase.value,
+            cause=release.cause,
+            strategy=release.plan.strategy.value,
+            step=min(release.step + 1, steps),
+            steps=steps,
+            weight_percent=release.plan.weight_at(release.step) / 100 if moving else 0.0,
+            waiting=waiting,
+            created_at=release.created_at,
+            created_by=release.created_by,
+            phase_since=release.phase_since,
+            finished_at=release.finished_at,
+            requests=requests,
+            findings=findings,
+            evidence=release.evidence,
+            timings=release.timings,
+        )
+
+    def _version(self, model: str, number: int | None) -> VersionView | None:
+        if number is None:
+            return None
+        version: Version = self._executor.version(model, number)
+        failure = self._versions.failures([version.digest]).get(version.digest)
+        failed = None if failure is None or failure.lifted_by is not None else failure.cause
+        status = self._fleet.observe().hosts.get(host_key(model, number))
+        return VersionView(
+            number=number,
+            label=version.label,
+            digest=version.digest,
+            host=None if status is None else status.state.value,
+            failed=failed,
+        )
+
+    def _entry(self, entry: StableEntry) -> dict[str, Any]:
+        deployment = deployment_named(self._releases, entry.deployment)
+        version = self._version(deployment.model, entry.version)
+        return {
+            "version": msgspec.to_builtins(version),
+            "since": entry.since,
+            "until": entry.until,
+            "release": entry.release,
+            "good": entry.good,
+        }

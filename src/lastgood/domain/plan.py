@@ -1,0 +1,170 @@
+"""A plan: the steps of a release, its guardrails, and the false-alarm rate they share."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from lastgood.domain.route import FULL_WEIGHT
+
+
+class Strategy(StrEnum):
+    """How traffic reaches the candidate."""
+
+    CANARY = "canary"  # step by step
+    BLUE_GREEN = "blue_green"  # looked at without traffic, then all at once, stable beside it
+    ALL_AT_ONCE = "all_at_once"  # promoted as soon as it is validated
+
+
+class OnFail(StrEnum):
+    """What a failed guardrail does."""
+
+    ROLLBACK = "rollback"
+    HOLD = "hold"
+    ALERT = "alert"
+
+
+class OnDeadline(StrEnum):
+    """What happens when the plan's deadline passes without a verdict."""
+
+    HOLD = "hold"
+    ROLLBACK = "rollback"
+
+
+class StepKind(StrEnum):
+    """What a step does."""
+
+    WEIGHT = "weight"
+    PAUSE = "pause"
+    APPROVE = "approve"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step. ``weight`` in basis points; ``duration`` in seconds (None for a pause without end).
+
+    A weight step is over when both its duration has passed and the candidate has answered at least
+    ``samples`` requests in it.
+    """
+
+    kind: StepKind
+    weight: int = 0
+    duration: float | None = 0.0
+    samples: int = 0
+    message: str = ""
+
+
+class Metric(StrEnum):
+    """What a guardrail looks at."""
+
+    HEALTH = "health"  # the candidate's host answers
+    ERRORS = "errors"  # requests that the candidate failed (raised, timed out, host gone)
+    INVALID_OUTPUT = "invalid_output"  # answers with NaN, infinity or the wrong shape
+    LATENCY = "latency"  # seconds from gateway to host and back
+
+
+class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric with a bound and what to do when it is broken.
+
+    ``margin`` is an odds ratio, at least 1: the candidate's odds of a bad request may be that many
+    times stable's before it counts as worse. ``min_bad`` candidate failures are needed before a
+    comparison may fail. ``maximum`` is a hard limit on a rate (0 to 1) or, for latency, on the
+    ``quantile`` in seconds; it is judged once the candidate has answered ``min_samples`` requests.
+    ``misses`` health checks in a row fail. ``share`` is this guardrail's part of the plan's
+    ``false_rollback_rate``, 0 for those that are not statistical.
+    """
+
+    name: str
+    metric: Metric
+    on_fail: OnFail = OnFail.ROLLBACK
+    margin: float = 1.2
+    min_bad: int = 2
+    maximum: float | None = None
+    quantile: float = 0.99
+    min_samples: int = 50
+    misses: int = 3
+    share: float = 0.0
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """Where notifications go: a ``webhook`` URL or a ``command``.
+
+    ``secret`` refers to the signing key (``env:NAME`` or ``file:PATH``); it is never the key itself.
+    """
+
+    webhook: str | None = None
+    command: tuple[str, ...] | None = None
+    secret: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a release runs. Durations are seconds, ``false_rollback_rate`` is a probability per release.
+
+    ``deadline`` bounds the time from the first traffic until promotion; ``rollback_deadline`` and
+    ``promote_deadline`` bound how long a route change may stay unacknowledged; ``validate_deadline``
+    how long the candidate may take to load and warm up.
+    """
+
+    strategy: Strategy = Strategy.CANARY
+    steps: tuple[Step, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
+    false_rollback_rate: float = 0.01
+    watch: float = 0.0
+    deadline: float = 7 * 86_400.0
+    on_deadline: OnDeadline = OnDeadline.HOLD
+    validate_deadline: float = 120.0
+    promote_deadline: float = 30.0
+    rollback_deadline: float = 30.0
+    notify: tuple[Channel, ...] = ()
+
+    def weight_at(self, step: int) -> int:
+        """Return the weight in force at ``step``: that of the last weight step up to it, else 0."""
+        stage = self.stage_at(step)
+        return self.steps[stage].weight if stage >= 0 else 0
+
+    def stage_at(self, step: int) -> int:
+        """Return the index of the weight step in force at ``step``, -1 before the first."""
+        for index in range(min(step, len(self.steps) - 1), -1, -1):
+            if self.steps[index].kind is StepKind.WEIGHT:
+                return index
+        return -1
+
+
+def _canary_steps() -> tuple[Step, ...]:
+    return tuple(
+        Step(kind=StepKind.WEIGHT, weight=percent * 100, duration=minutes * 60.0, samples=samples)
+        for percent, minutes, samples in ((5, 5, 200), (25, 5, 500), (50, 5, 500))
+    )
+
+
+def _switch_steps() -> tuple[Step, ...]:
+    return (Step(kind=StepKind.WEIGHT, weight=FULL_WEIGHT, duration=300.0, samples=200),)
+
+
+def default_guardrails(strategy: Strategy) -> tuple[Guardrail, ...]:
+    """Return the guardrails of a plan that names none.
+
+    A strategy that leaves stable without traffic has nothing to compare with, so it adds a hard limit on
+    the error rate.
+    """
+    limit = None if strategy is Strategy.CANARY else 0.05
+    return (
+        Guardrail(name="health", metric=Metric.HEALTH),
+        Guardrail(name="errors", metric=Metric.ERRORS, share=0.6, maximum=limit),
+        Guardrail(name="invalid_output", metric=Metric.INVALID_OUTPUT, share=0.4, maximum=limit),
+    )
+
+
+def built_in(strategy: Strategy) -> Plan:
+    """Return the plan that runs when a person gives none."""
+    steps: dict[Strategy, tuple[Step, ...]] = {
+        Strategy.CANARY: _canary_steps(),
+        Strategy.BLUE_GREEN: _switch_steps(),
+        Strategy.ALL_AT_ONCE: (),
+    }
+    return Plan(
+        strategy=strategy, steps=steps[strategy], guardrails=default_guardrails(strategy), watch=600.0
+    )
+
+
+MAX_STEPS: Final = 100
+MAX_GUARDRAILS: Final = 50

@@ -1,0 +1,51 @@
+"""A route: what gateways obey. Stable, candidate, weight, standby, and a generation that only grows."""
+
+from typing import Final
+
+import msgspec
+
+FULL_WEIGHT: Final = 10_000  # basis points
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that a gateway may send requests to, and the unix socket of its model host."""
+
+    version: int
+    label: str | None = None
+    digest: str
+    socket: str
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole truth for one deployment.
+
+    ``weight`` is the candidate's share in basis points (0 to 10 000). ``release`` salts the sticky
+    assignment and is counted under; None when no candidate is set. ``stage`` is the step of the plan
+    that this route serves, so that counts of different stages are never mixed. ``standby`` is the last
+    good version, resident, that answers when stable's host cannot.
+    """
+
+    deployment: str
+    model: str
+    generation: int
+    stable: Target | None = None
+    candidate: Target | None = None
+    weight: int = 0
+    release: int | None = None
+    stage: int = 0
+    standby: Target | None = None
+
+    def targets(self) -> tuple[Target, ...]:
+        """Every version that may be asked for by number, stable first, without repeats."""
+        found: list[Target] = []
+        for target in (self.stable, self.candidate, self.standby):
+            if target is not None and all(target.version != other.version for other in found):
+                found.append(target)
+        return tuple(found)
+
+
+class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
+    """All routes of one machine, as published: ``generation`` is the highest among them."""
+
+    generation: int
+    routes: tuple[Route, ...] = ()

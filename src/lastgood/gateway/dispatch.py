@@ -1,0 +1,297 @@
+"""Flights on their way: sent, answered, sent again to stable, given up. Each gets exactly one answer.
+
+The rules: whatever goes wrong on the candidate, stable answers the same bytes within the caller's
+deadline; a request that named its version goes nowhere else; a version that leaves the route
+loses its flights at once. A candidate's connection that is lost is one error of the candidate, however many
+requests were on it: they failed together, and the tests of a release take requests for independent. A host
+that ends again and again is convicted by the health guardrail, which counts its exits.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from lastgood.domain.deployment import Role
+from lastgood.gateway.answers import problem
+from lastgood.gateway.flight import Flight
+from lastgood.gateway.links import Connection
+from lastgood.gateway.table import Lane, LiveRoute, Table
+from lastgood.gateway.telemetry import Tally, Telemetry, bucket_of
+from lastgood.settings import Settings
+from lastgood.wire.frames import Request, Status
+
+_IDENTIFIERS: Final = 1 << 32
+_ATTEMPTS_MAX: Final = 2  # a request that ended its host twice is not tried on a third one
+_CALLERS_FAULT: Final = {Status.BAD_INPUT: 400, Status.TOO_LARGE: 413}
+_EMPTY: Final = Table(0, {})
+_monotonic_ns = time.monotonic_ns
+
+
+class Dispatcher:
+    """All flights of one worker, in the order in which they arrived."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self.table = _EMPTY
+        self.flights: dict[int, Flight] = {}
+        self._telemetry = telemetry
+        self._waiting: dict[int, Flight] = {}
+        self._next = 0
+        self._cap = settings.max_in_flight
+        self._request_timeout = int(settings.request_timeout * 1e9)
+        # Half of the caller's time at most, so that stable always has a turn.
+        self._candidate_timeout = int(min(settings.candidate_timeout, settings.request_timeout / 2) * 1e9)
+
+    # --- a request comes in -----------------------------------------------------------------------
+
+    def launch(
+        self,
+        kind: Request,
+        lane: Lane,
+        body: bytes,
+        now: int,
+        deliver: Callable[[Flight], None],
+        *,
+        direct: bool,
+    ) -> None:
+        """Send a request to ``lane``; ``deliver`` is called with its flight once, when it is answered."""
+        tally = lane.tally if kind is not Request.METADATA else _uncounted(lane)
+        identifier = self._next = (self._next + 1) % _IDENTIFIERS
+        flight = Flight(identifier, kind, lane, tally, body, direct, now, deliver)
+        self.flights[identifier] = flight
+        connection = lane.link.connection
+        if connection is None or connection.load >= self._cap or connection.paused:
+            self._cannot_send(flight, now)
+        else:
+            self._send(flight, connection, now)
+
+    def _send(self, flight: Flight, connection: Connection, now: int) -> None:
+        lane = flight.lane
+        flight.connection = connection
+        flight.sent = now
+        if lane.role is Role.CANDIDATE and not flight.direct:
+            flight.expires = now + self._candidate_timeout
+        else:
+            flight.expires = flight.arrived + self._request_timeout
+        connection.send(flight.identifier, flight.kind, lane.name, flight.body)
+
+    def _cannot_send(self, flight: Flight, now: int) -> None:
+        """Find another way for a flight whose first lane is not there or is full."""
+        if flight.direct:
+            self._fail(flight, 503, f"version {flight.lane.version} cannot be reached now")
+        elif flight.lane.role is Role.CANDIDATE:  # admission chose it because it is there: so it is full
+            self._blame(flight, None)
+            self._ask_stable(flight, "overloaded", now)
+        else:
+            self._send_stable(flight, now)
+
+    # --- a host answers ---------------------------------------------------------------------------
+
+    def answered(self, connection: Connection, identifier: int, status: int, body: bytes, now: int) -> None:
+        """Give a host's answer to its caller, or to stable if it is the candidate's failure."""
+        flight = self.flights.get(identifier)
+        if flight is None or flight.connection is not connection:
+            return  # it was taken back or gave up waiting
+        connection.load -= 1
+        if status:
+            self._failed(flight, status, body, now)
+            return
+        del self.flights[identifier]
+        if flight.fallback is None:
+            flight.tally.latency[bucket_of(now - flight.sent)] += 1
+        else:
+            if flight.disputed is not None:
+                self._blame(flight, flight.disputed)
+            flight.tally.fell_back(flight.fallback)
+        flight.answer(200, body)
+
+    def _failed(self, flight: Flight, status: int, body: bytes, now: int) -> None:
+        first = flight.fallback is None
+        latency = now - flight.sent
+        fault = _CALLERS_FAULT.get(Status(status))
+        if first and flight.lane.role is Role.CANDIDATE and not flight.direct:
+            flight.connection = None
+            if fault is not None:
+                flight.disputed = latency
+                self._ask_stable(flight, "refused", now)
+            else:
+                self._blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
+                self._ask_stable(flight, _reason(status), now)
+            return
+        del self.flights[flight.identifier]
+        if fault is not None:
+            self._telemetry.bad_requests += 1
+            flight.answer(fault, body)
+            return
+        if first:
+            self._blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
+        self._telemetry.unanswered += 1
+        version = f"version {flight.lane.version}"
+        said = f"{version} gave an invalid output" if status == Status.INVALID_OUTPUT else f"{version} failed"
+        flight.answer(500, body or problem(flight.kind, 500, said))
+
+    # --- the second way ---------------------------------------------------------------------------
+
+    def _ask_stable(self, flight: Flight, reason: str, now: int) -> None:
+        if flight.fallback is None:
+            flight.fallback = reason
+        self._send_stable(flight, now)
+
+    def _send_stable(self, flight: Flight, now: int) -> None:
+        """Send to stable, or to standby when stable's host is gone, or wait for it."""
+        route = self.table.routes.get(flight.lane.deployment)
+        if route is None or route.stable is None:
+            self._fail(flight, 503, f"deployment {flight.lane.deployment} has no stable version")
+            return
+        if flight.fallback is not None:
+            flight.lane = route.stable
+        elif flight.lane.version != route.stable.version:  # stable changed before it was ever asked
+            flight.lane, flight.tally = route.stable, route.stable.tally
+        connection = route.stable.link.connection
+        if connection is None:
+            self._without_stable(flight, route, now)
+        elif connection.load >= self._cap or connection.paused:
+            self._fail(flight, 503, "stable has too many requests in flight")
+        else:
+            self._send(flight, connection, now)
+
+    def _without_stable(self, flight: Flight, route: LiveRoute, now: int) -> None:
+        standby = route.standby if route.stable is not None and route.stable.link.tried else None
+        connection = standby.link.connection if standby is not None else None
+        if standby is not None and connection is not None and connection.load < self._cap:
+            if flight.fallback is None:
+                self._blame(flight, None)
+                flight.fallback = "stable-unavailable"
+            flight.lane = standby
+            self._send(flight, connection, now)
+        elif len(self._waiting) >= self._cap:
+            self._fail(flight, 503, "stable cannot be reached and too many requests wait for it")
+        else:
+            flight.connection = None
+            flight.expires = flight.arrived + self._request_timeout
+            self._waiting[flight.identifier] = flight
+
+    def _fail(self, flight: Flight, status: int, sentence: str) -> None:
+        """Give up: no version answers this one. It counts against the version first chosen, once."""
+        self.flights.pop(flight.identifier, None)
+        if flight.fallback is None:
+            timed_out = status == 504
+            measured = self._request_timeout if timed_out and flight.connection is not None else None
+            self._blame(flight, measured, timed_out=timed_out)
+        self._telemetry.unanswered += 1
+        flight.refuse(status, problem(flight.kind, status, sentence))
+
+    def _blame(
+        self, flight: Flight, latency: int | None, *, invalid: bool = False, timed_out: bool = False
+    ) -> None:
+        """Count one request and its failure for the version first chosen."""
+        tally = flight.tally
+        tally.measure(latency)
+        if invalid:
+            tally.invalid += 1
+        else:
+            tally.errors += 1
+        if timed_out:
+            tally.timeouts += 1
+
+    # --- hosts come and go ------------------------------------------------------------------------
+
+    def settled(self) -> None:
+        """Send every flight that waits for stable, if it or standby can be asked now."""
+        self._retry_waiting(_monotonic_ns())
+
+    def _retry_waiting(self, now: int) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for flight in waiting.values():
+            if flight.identifier in self.flights:
+                self._send_stable(flight, now)
+
+    def lost(self, connection: Connection) -> None:
+        """Find another way for every flight on a connection that ended."""
+        now = _monotonic_ns()
+        charged: set[int | None] = set()  # the releases that have this fault in their counts
+        for flight in [found for found in self.flights.values() if found.connection is connection]:
+            flight.connection = None
+            self._lost(flight, charged, now)
+
+    def _lost(self, flight: Flight, charged: set[int | None], now: int) -> None:
+        if flight.direct:
+            self._fail(flight, 503, f"the host of version {flight.lane.version} ended while it was asked")
+        elif flight.lane.role is Role.CANDIDATE and flight.fallback is None:
+            if flight.release in charged:
+                self._leave_release(flight)
+            else:
+                charged.add(flight.release)
+                self._blame(flight, None)
+            self._ask_stable(flight, "unavailable", now)
+        elif flight.attempts + 1 >= _ATTEMPTS_MAX:
+            self._fail(flight, 503, "the host ended twice while it was asked")
+        else:
+            flight.attempts += 1
+            self._send_stable(flight, now)
+
+    # --- time passes ------------------------------------------------------------------------------
+
+    def sweep(self, now: int) -> None:
+        """Give up what has waited too long. Call it every few hundredths of a second."""
+        young = now - min(self._candidate_timeout, self._request_timeout)
+        late = []
+        for flight in self.flights.values():
+            if flight.arrived > young:
+                break
+            if flight.expires <= now:
+                late.append(flight)
+        for flight in late:
+            if flight.connection is not None:
+                flight.connection.load -= 1
+            self._waiting.pop(flight.identifier, None)
+            if flight.lane.role is Role.CANDIDATE and flight.fallback is None and not flight.direct:
+                flight.connection = None
+                self._blame(flight, self._candidate_timeout, timed_out=True)
+                self._ask_stable(flight, "timeout", now)
+            else:
+                self._fail(flight, 504, f"version {flight.lane.version} did not answer in time")
+
+    # --- the route changes ------------------------------------------------------------------------
+
+    def adopt(self, table: Table) -> None:
+        """Obey ``table`` from now on: flights on versions that it does not name are taken back at once."""
+        self.table = table
+        now = _monotonic_ns()
+        for flight in list(self.flights.values()):
+            route = table.routes.get(flight.lane.deployment)
+            if route is not None and flight.lane.version in route.direct:
+                continue
+            if flight.connection is not None:
+                flight.connection.load -= 1
+                flight.connection = None
+            if flight.direct:
+                self._withdraw(flight)
+            elif flight.identifier not in self._waiting:
+                self._take_back(flight, now)
+        self._retry_waiting(now)
+
+    def _take_back(self, flight: Flight, now: int) -> None:
+        if flight.fallback is None:
+            self._leave_release(flight)
+            flight.fallback = "rolled-back"
+        self._send_stable(flight, now)
+
+    def _leave_release(self, flight: Flight) -> None:
+        """Count a request that says nothing (more) of its version: in no arm of the release."""
+        flight.tally = flight.tally.outside
+        flight.tally.unmeasured += 1
+
+    def _withdraw(self, flight: Flight) -> None:
+        del self.flights[flight.identifier]
+        self._telemetry.unanswered += 1
+        sentence = f"version {flight.lane.version} was withdrawn while it was asked"
+        flight.refuse(409, problem(flight.kind, 409, sentence))
+
+
+def _reason(status: int) -> str:
+    return "invalid-output" if status == Status.INVALID_OUTPUT else "error"
+
+
+def _uncounted(lane: Lane) -> Tally:
+    """Return a tally that no report shows: questions about a model are not its traffic."""
+    return Tally(lane.deployment, "", lane.version, lane.role)

@@ -1,0 +1,92 @@
+"""A flight: one caller's request, from the moment its body is whole until it has its one answer."""
+
+from collections.abc import Callable
+from typing import Final
+
+from lastgood.gateway.links import Connection
+from lastgood.gateway.table import JSON_TYPE, Header, Lane
+from lastgood.gateway.telemetry import Tally
+from lastgood.wire.frames import Request
+
+RETRY_AFTER: Final[Header] = (b"retry-after", b"1")
+
+
+class Flight:
+    """Where a request is and what it has been through. Times are CLOCK_MONOTONIC nanoseconds.
+
+    ``lane`` is where it is now or waits for, ``tally`` counts for the version first chosen. ``connection`` is
+    None while it waits for a host. ``fallback`` says why another version answers than the one first chosen;
+    ``disputed`` is how long the candidate took to refuse an input that stable is being asked about. ``direct``
+    requests named their version and go nowhere else. ``deliver`` is called once, with the flight, when its answer
+    (``status``, ``headers`` and ``payload``) is there; that may be before the launch returns.
+    """
+
+    __slots__ = (
+        "arrived",
+        "attempts",
+        "body",
+        "connection",
+        "deliver",
+        "direct",
+        "disputed",
+        "expires",
+        "fallback",
+        "headers",
+        "identifier",
+        "kind",
+        "lane",
+        "payload",
+        "release",
+        "sent",
+        "status",
+        "tally",
+    )
+
+    def __init__(
+        self,
+        identifier: int,
+        kind: Request,
+        lane: Lane,
+        tally: Tally,
+        body: bytes,
+        direct: bool,
+        arrived: int,
+        deliver: Callable[["Flight"], None],
+    ) -> None:
+        self.identifier = identifier
+        self.kind = kind
+        self.lane = lane
+        self.tally = tally
+        self.release = tally.release
+        self.body = body
+        self.direct = direct
+        self.arrived = arrived
+        self.deliver = deliver
+        self.connection: Connection | None = None
+        self.sent = 0
+        self.expires = 0
+        self.attempts = 0
+        self.fallback: str | None = None
+        self.disputed: int | None = None
+        self.status = 0
+        self.headers: list[Header] = []
+        self.payload = b""
+
+    def answer(self, status: int, payload: bytes) -> None:
+        """Give the bytes that the version in ``lane`` made."""
+        headers = self.lane.headers
+        if self.fallback is not None:
+            headers = [*headers, (b"lastgood-fallback", self.fallback.encode())]
+            if self.release is not None:
+                headers.append((b"lastgood-release", b"%d" % self.release))
+        self.status = status
+        self.headers = headers
+        self.payload = payload
+        self.deliver(self)
+
+    def refuse(self, status: int, payload: bytes) -> None:
+        """Give an answer that no version made."""
+        self.status = status
+        self.headers = [JSON_TYPE, RETRY_AFTER] if status == 503 else [JSON_TYPE]
+        self.payload = payload
+        self.deliver(self)

@@ -1,0 +1,159 @@
+"""The route table as a worker uses it: every path that can be asked, with all that its requests need.
+
+Built once per generation and never changed; a worker switches by one assignment.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from lastgood.domain.deployment import Role
+from lastgood.domain.route import Route, RouteTable, Target
+from lastgood.gateway.links import Connection
+from lastgood.gateway.telemetry import Tally, Telemetry
+from lastgood.wire.frames import Request
+
+Header = tuple[bytes, bytes]
+JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
+
+
+class Link(Protocol):
+    """What a lane needs of the way to its host."""
+
+    path: str
+    connection: Connection | None
+    tried: bool
+
+
+class Lane:
+    """One version in one role of one deployment, and where its requests are counted."""
+
+    __slots__ = ("deployment", "head", "headers", "link", "name", "release", "role", "tally", "version")
+
+    def __init__(self, deployment: str, target: Target, role: Role, link: Link, tally: Tally) -> None:
+        self.deployment = deployment
+        self.name = deployment.encode()
+        self.version = target.version
+        self.role = role
+        self.link = link
+        self.tally = tally
+        self.release = tally.release
+        self.headers = _headers(target, tally.release)
+        self.head = render(self.headers)
+
+
+class Split:
+    """The two arms while a release progresses. Requests in it count for the release's stage."""
+
+    __slots__ = ("candidate", "release", "stable", "weight")
+
+    def __init__(self, candidate: Lane, stable: Lane | None, release: int, weight: int) -> None:
+        self.candidate = candidate
+        self.stable = stable
+        self.release = release
+        self.weight = weight
+
+
+class LiveRoute:
+    """One deployment's route. ``direct`` holds every version that may be asked for by number."""
+
+    __slots__ = ("deployment", "direct", "model", "split", "stable", "standby")
+
+    def __init__(
+        self,
+        route: Route,
+        stable: Lane | None,
+        standby: Lane | None,
+        split: Split | None,
+        direct: dict[int, Lane],
+    ) -> None:
+        self.deployment = route.deployment
+        self.model = route.model
+        self.stable = stable
+        self.standby = standby
+        self.split = split
+        self.direct = direct
+
+
+class Endpoint:
+    """What one POST path means. ``number`` is set when the path names a version."""
+
+    __slots__ = ("kind", "number", "route")
+
+    def __init__(self, kind: Request, route: LiveRoute, number: int | None = None) -> None:
+        self.kind = kind
+        self.route = route
+        self.number = number
+
+
+class Table:
+    """All routes of one generation, by deployment, by path, and by the path as it stands in a request line."""
+
+    __slots__ = ("endpoints", "generation", "paths", "releases", "routes", "targets")
+
+    def __init__(self, generation: int, routes: dict[str, LiveRoute]) -> None:
+        self.generation = generation
+        self.routes = routes
+        self.paths = frozenset(lane.link.path for route in routes.values() for lane in route.direct.values())
+        self.releases = frozenset(route.split.release for route in routes.values() if route.split is not None)
+        self.endpoints = _endpoints(routes)
+        self.targets = {path.encode(): endpoint for path, endpoint in self.endpoints.items()}
+
+
+def compile_table(table: RouteTable, link: Callable[[str], Link], telemetry: Telemetry) -> Table:
+    """Make a table ready for use. ``link`` gives the way to the host behind a socket path."""
+    routes = {route.deployment: _compile(route, link, telemetry) for route in table.routes}
+    return Table(table.generation, routes)
+
+
+def _compile(route: Route, link: Callable[[str], Link], telemetry: Telemetry) -> LiveRoute:
+    def lane(target: Target | None, role: Role, release: int | None = None) -> Lane | None:
+        if target is None:
+            return None
+        tally = telemetry.outside(route.deployment, route.model, target.version, role)
+        if release is not None:
+            tally = telemetry.staged(tally, release, route.stage)
+        return Lane(route.deployment, target, role, link(target.socket), tally)
+
+    stable = lane(route.stable, Role.STABLE)
+    candidate = lane(route.candidate, Role.CANDIDATE)
+    standby = lane(route.standby, Role.STANDBY)
+    direct: dict[int, Lane] = {}
+    for found in (stable, candidate, standby):
+        if found is not None:
+            direct.setdefault(found.version, found)
+    split = None
+    if route.release is not None and route.weight > 0:
+        counted = lane(route.candidate, Role.CANDIDATE, route.release)
+        if counted is not None:
+            split = Split(
+                counted, lane(route.stable, Role.STABLE, route.release), route.release, route.weight
+            )
+    return LiveRoute(route, stable, standby, split, direct)
+
+
+def _endpoints(routes: dict[str, LiveRoute]) -> dict[str, Endpoint]:
+    found: dict[str, Endpoint] = {}
+    for name, route in routes.items():
+        found[f"/v2/models/{name}/infer"] = Endpoint(Request.INFER, route)
+        found[f"/deployments/{name}/invocations"] = Endpoint(Request.INVOCATIONS, route)
+        for number in route.direct:
+            found[f"/v2/models/{name}/versions/{number}/infer"] = Endpoint(Request.INFER, route, number)
+    if len(routes) == 1:  # MLflow's own path names no deployment, and need not
+        (only,) = routes.values()
+        found["/invocations"] = Endpoint(Request.INVOCATIONS, only)
+    return found
+
+
+def render(headers: Iterable[Header]) -> bytes:
+    """Return the headers as they go over the wire."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+def _headers(target: Target, release: int | None) -> list[Header]:
+    headers: list[Header] = [JSON_TYPE, (b"lastgood-version", b"%d" % target.version)]
+    # The page is the boundary: a line end in a label would start a header of its own.
+    if target.label is not None and target.label.isprintable():
+        headers.append((b"lastgood-label", target.label.encode()))
+    if release is not None:
+        headers.append((b"lastgood-release", b"%d" % release))
+    return headers

@@ -1,0 +1,183 @@
+"""What a worker counts: plain numbers while requests run, rendered only when a report is due.
+
+A request that a version answered adds one to one bucket of one :class:`Tally` and nothing else. The number
+of requests is the sum of the buckets and of those without a latency.
+"""
+
+from collections.abc import Container, Iterable
+from math import log2
+from typing import Final
+
+from lastgood.domain.deployment import Role
+from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, StageCounts
+from lastgood.wire.reports import VersionTotals, WorkerReport
+
+BUCKETS: Final = 40 * BUCKETS_PER_OCTAVE  # up to 2**40 microseconds, twelve days
+STAGES_KEPT: Final = 64
+_LAST: Final = BUCKETS - 1
+
+
+class Tally:
+    """Counts of one version in one role, within one stage of a release or (``release`` None) outside any.
+
+    ``unmeasured`` are requests without a latency: the host was not there, or was asked no more.
+    ``outside`` is the tally of the same version and role outside any release: itself if this is that one.
+    """
+
+    __slots__ = (
+        "deployment",
+        "errors",
+        "fallbacks",
+        "invalid",
+        "latency",
+        "model",
+        "outside",
+        "release",
+        "role",
+        "stage",
+        "timeouts",
+        "unmeasured",
+        "version",
+    )
+
+    def __init__(self, deployment: str, model: str, version: int, role: Role) -> None:
+        self.deployment = deployment
+        self.model = model
+        self.version = version
+        self.role = role
+        self.release: int | None = None
+        self.stage = 0
+        self.outside = self
+        self.latency = [0] * BUCKETS
+        self.unmeasured = 0
+        self.errors = 0
+        self.timeouts = 0
+        self.invalid = 0
+        self.fallbacks: dict[str, int] = {}
+
+    def measure(self, nanoseconds: int | None) -> None:
+        """Count one request; None when its version was never really asked."""
+        if nanoseconds is None:
+            self.unmeasured += 1
+        else:
+            self.latency[bucket_of(nanoseconds)] += 1
+
+    def fell_back(self, reason: str) -> None:
+        """Count one request of this version that another one answered."""
+        self.fallbacks[reason] = self.fallbacks.get(reason, 0) + 1
+
+    def add_to(self, counts: ArmCounts) -> None:
+        """Add this tally to ``counts``."""
+        counts.requests += self.unmeasured
+        counts.errors += self.errors
+        counts.timeouts += self.timeouts
+        counts.invalid += self.invalid
+        for bucket, number in enumerate(self.latency):
+            if number:
+                counts.requests += number
+                counts.latency[bucket] = counts.latency.get(bucket, 0) + number
+
+    def fold_into_outside(self) -> None:
+        """Move what was counted in a stage that nobody reads any more to the totals of the version."""
+        outside = self.outside
+        outside.latency = [left + right for left, right in zip(outside.latency, self.latency, strict=True)]
+        outside.unmeasured += self.unmeasured
+        outside.errors += self.errors
+        outside.timeouts += self.timeouts
+        outside.invalid += self.invalid
+        for reason, number in self.fallbacks.items():
+            outside.fallbacks[reason] = outside.fallbacks.get(reason, 0) + number
+
+
+def bucket_of(nanoseconds: int) -> int:
+    """Return the latency bucket of :data:`lastgood.domain.traffic.BUCKETS_PER_OCTAVE` per doubling."""
+    if nanoseconds <= 1000:
+        return 0
+    return min(int(log2(nanoseconds * 0.001) * BUCKETS_PER_OCTAVE), _LAST)
+
+
+class Telemetry:
+    """All tallies of one worker's life, and the counts that belong to no version."""
+
+    def __init__(self, *, slot: int, pid: int, epoch: int) -> None:
+        self._slot = slot
+        self._pid = pid
+        self._epoch = epoch
+        self._sequence = 0
+        self._outside: dict[tuple[str, str, int, Role], Tally] = {}
+        self._staged: dict[tuple[int, int, Role], Tally] = {}
+        self.bad_requests = 0
+        self.unanswered = 0
+        self.page_errors = 0
+
+    def outside(self, deployment: str, model: str, version: int, role: Role) -> Tally:
+        """Return the tally of a version in a role outside any release."""
+        key = (deployment, model, version, role)
+        tally = self._outside.get(key)
+        if tally is None:
+            tally = self._outside[key] = Tally(deployment, model, version, role)
+        return tally
+
+    def staged(self, outside: Tally, release: int, stage: int) -> Tally:
+        """Return the tally of the same version and role within one stage of a release."""
+        key = (release, stage, outside.role)
+        tally = self._staged.get(key)
+        if tally is None:
+            tally = Tally(outside.deployment, outside.model, outside.version, outside.role)
+            tally.release, tally.stage, tally.outside = release, stage, outside
+            self._staged[key] = tally
+        return tally
+
+    def forget_stages(self, releases: Container[int]) -> None:
+        """Keep the stages of ``releases`` and the newest of the others; fold the rest into the totals."""
+        surplus = len(self._staged) - 2 * STAGES_KEPT
+        for key in [key for key in self._staged if key[0] not in releases][: max(surplus, 0)]:
+            self._staged.pop(key).fold_into_outside()
+
+    def report(self, *, written_at: float, in_flight: int) -> WorkerReport:
+        """Return everything counted so far; ``sequence`` grows by one each time."""
+        self._sequence += 1
+        return WorkerReport(
+            slot=self._slot,
+            pid=self._pid,
+            epoch=self._epoch,
+            sequence=self._sequence,
+            written_at=written_at,
+            stages=_stages(self._staged.values()),
+            totals=_totals((*self._outside.values(), *self._staged.values())),
+            bad_requests=self.bad_requests,
+            unanswered=self.unanswered,
+            in_flight=in_flight,
+            page_errors=self.page_errors,
+        )
+
+
+def _stages(tallies: Iterable[Tally]) -> list[StageCounts]:
+    found: dict[tuple[int, int], StageCounts] = {}
+    for tally in tallies:
+        key = (tally.release or 0, tally.stage)
+        if key not in found:
+            found[key] = StageCounts(
+                release=key[0], stage=key[1], candidate=ArmCounts(latency={}), stable=ArmCounts(latency={})
+            )
+        tally.add_to(found[key].candidate if tally.role is Role.CANDIDATE else found[key].stable)
+    return list(found.values())
+
+
+def _totals(tallies: Iterable[Tally]) -> list[VersionTotals]:
+    found: dict[tuple[str, str, int, Role], VersionTotals] = {}
+    for tally in tallies:
+        key = (tally.deployment, tally.model, tally.version, tally.role)
+        if key not in found:
+            found[key] = VersionTotals(
+                deployment=tally.deployment,
+                model=tally.model,
+                version=tally.version,
+                role=tally.role.value,
+                counts=ArmCounts(latency={}),
+                fallbacks={},
+            )
+        tally.add_to(found[key].counts)
+        for reason, number in tally.fallbacks.items():
+            found[key].fallbacks[reason] = found[key].fallbacks.get(reason, 0) + number
+    return list(found.values())

@@ -1,0 +1,240 @@
+"""Is arm 1 slower than arm 0? Betting on ranks of histograms, looked at after every batch, for ever.
+
+Hypothesis
+    In every stratum arm 1's values are stochastically no larger than arm 0's. Nothing is assumed of the tail, and
+    both arms may drift together.
+Guarantee
+    When the hypothesis holds and the values of a stratum are independent, the chance that :func:`reached` is
+    ever true is at most ``alpha`` (Ville's inequality). A faster arm 1 is never punished.
+Formula
+    The pooled past gives each bucket a mid-rank, and so one of 20 classes ``g``. Expert ``j`` bets that arm 1 has
+    the non-decreasing density ratio ``F_j(g)`` to arm 0; with ``w`` arm 1's part of the stratum, each of its values
+    multiplies the expert's money by ``F_j(g) / (w F_j(g) + 1 - w)``, each of arm 0's by ``1 / (w F_j(g) + 1 - w)``. The
+    weighted mean of both expectations is 1 for equal arms and less for a faster arm 1; by the inequality of
+    arithmetic and geometric means the product over the stratum has a mean of at most 1. Three experts bet on
+    shifts, one on a heavier tail, three on a few slow outliers.
+Boost
+    With ``draws`` above 0, close to the bound, the growth is held against that of so many tables drawn by lot with the
+    stratum's own margins, and what would go past the bound is given to the others (:mod:`lastgood.stats.boosting`).
+    The table that was observed is exchangeable with the drawn ones when both arms are alike, so the guarantee is
+    then for arms that are alike. The lot is seeded with the stratum's name: a replay draws the same tables.
+Sources
+    Turner, Ly and Gruenwald, Generic E-variables for exact sequential k-sample tests (2024); Fischer and Ramdas,
+    SPRT without overshoot (2024).
+"""
+
+import math
+from collections.abc import Mapping
+from hashlib import blake2b
+from itertools import pairwise
+from statistics import NormalDist
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lastgood.stats.boosting import log_boost
+from lastgood.stats.money import CASH, hand_out, log, log_sum
+from lastgood.stats.quantiles import merged, total
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+EDGES: Final = (
+    *(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85),
+    *(0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999),
+)
+"""Ranks at which the classes part."""
+
+MIN_PAST: Final = 1000
+"""Values the past must hold before anyone bets: ranks of fewer say too little."""
+
+RERANK: Final = 10
+"""Strata after which the ranks are taken again, from a past that has grown."""
+
+BOOST_FROM: Final = 4.0
+"""Tables are drawn when the evidence is less than ``exp(4)`` times from its bound: before, boosting gains nothing."""
+
+MOST_DRAWN: Final = 10**6
+"""A stratum of more values than this is not boosted."""
+
+
+class Ranks(msgspec.Struct, frozen=True, kw_only=True):
+    """The state: plain numbers and two histograms.
+
+    ``past`` is every value so far, ``ranked`` the past at the time when the ranks were last taken. ``draws`` is how
+    many tables a boost draws, ``log_boost`` the logarithm of the product of the boosts.
+    """
+
+    alpha: float
+    log_money: tuple[float, ...]
+    cash: float
+    past: dict[int, int] = {}
+    ranked: dict[int, int] = {}
+    strata: int = 0
+    stopped: bool = False
+    draws: int = 0
+    log_boost: float = 0.0
+
+
+def initial(
+    alpha: float, past: Mapping[int, int] | None = None, *, cash: float = CASH, draws: int = 0
+) -> Ranks:
+    """Return the state before any evidence; ``alpha`` between 0 and 1, ``cash`` from 0 to below 1.
+
+    ``past`` is a histogram of earlier values, which only set ranks. Without at least :data:`MIN_PAST` of them the
+    first strata only fill the past. ``draws`` is 0 for no boost; 200 are plenty. Raises ValueError for other
+    settings.
+    """
+    if not (0.0 < alpha < 1.0 and 0.0 <= cash < 1.0 and draws >= 0):
+        raise ValueError(f"impossible settings: alpha {alpha}, cash {cash}, draws {draws}")
+    known = merged((past or {},))
+    experts = len(_DENSITIES)
+    money = (math.log((1.0 - cash) / experts),) * experts
+    return Ranks(alpha=alpha, log_money=money, cash=cash, past=known, ranked=known, draws=draws)
+
+
+def update(
+    state: Ranks, values1: Mapping[int, int], values0: Mapping[int, int], *, stratum: str = ""
+) -> Ranks:
+    """Return the state after one stratum, a histogram of each arm; once reached it stays as it is.
+
+    ``stratum`` is its name, different for every stratum and every process of evidence, and seeds the boost; without
+    a name the number of strata so far does. An empty stratum changes nothing. Raises ValueError for negative counts.
+    """
+    if any(count < 0 for values in (values1, values0) for count in values.values()):
+        raise ValueError("impossible counts: a histogram's counts must not be negative")
+    if state.stopped or not (total(values1) or total(values0)):
+        return state
+    ranked = state.past if state.strata % RERANK == 0 else state.ranked
+    experts = len(state.log_money)
+    money, cash = hand_out(state.log_money, (1.0 / experts,) * experts, state.cash, state.strata)
+    boost = state.log_boost
+    if total(values1) and total(values0) and total(ranked) >= MIN_PAST:
+        growth = log_growth(ranked, values1, values0)
+        held = msgspec.structs.replace(state, log_money=money, cash=cash)
+        boost += _boost(held, (ranked, values1, values0), stratum or str(state.strata))
+        money = tuple(own + float(gain) for own, gain in zip(money, growth, strict=True))
+    state = msgspec.structs.replace(
+        state,
+        log_boost=boost,
+        log_money=money,
+        cash=cash,
+        past=merged((state.past, values1, values0)),
+        ranked=ranked,
+        strata=state.strata + 1,
+    )
+    return msgspec.structs.replace(state, stopped=log_e(state) >= -math.log(state.alpha))
+
+
+def log_e(state: Ranks) -> float:
+    """Return the natural logarithm of the evidence against the hypothesis; 0 before any data.
+
+    Boosted evidence belongs to its ``alpha``: it must not be averaged with other evidence nor held against another
+    bound.
+    """
+    return log_sum((log(state.cash), *state.log_money)) + state.log_boost
+
+
+def reached(state: Ranks) -> bool:
+    """Return whether the evidence has ever been enough to reject the hypothesis at ``alpha``."""
+    return state.stopped
+
+
+def log_growth(ranked: Mapping[int, int], values1: Mapping[int, int], values0: Mapping[int, int]) -> Floats:
+    """Return the logarithm of each expert's growth in a stratum, with ranks from ``ranked``.
+
+    Neither arm nor ``ranked`` may be empty.
+    """
+    ratios = _ratios(ranked)
+    counts1, counts0 = _by_class(ranked, values1), _by_class(ranked, values0)
+    weight = counts1.sum() / (counts1.sum() + counts0.sum())
+    growth: Floats = np.log(ratios) @ counts1 - np.log1p(weight * (ratios - 1.0)) @ (counts1 + counts0)
+    return growth
+
+
+def _ratios(ranked: Mapping[int, int]) -> Floats:
+    """Return the experts' density ratios by class, scaled to mean 1 over ``ranked``."""
+    masses = _by_class(ranked, ranked) / total(ranked)
+    scaled: Floats = _DENSITIES / (_DENSITIES @ masses)[:, None]
+    return scaled
+
+
+def _boost(
+    state: Ranks, data: tuple[Mapping[int, int], Mapping[int, int], Mapping[int, int]], name: str
+) -> float:
+    """Return the logarithm of this stratum's boost; 0 when none is wanted or the bound is far."""
+    ranked, values1, values0 = data
+    needed = -math.log(state.alpha) - log_e(state)
+    pooled = _by_class(ranked, values1) + _by_class(ranked, values0)
+    if not state.draws or not 0.0 < needed < BOOST_FROM or pooled.sum() > MOST_DRAWN:
+        return 0.0
+    seed = np.frombuffer(blake2b(name.encode(), digest_size=32).digest(), dtype="<u4")
+    drawn = _drawn(pooled.astype(np.int64), total(values1), np.random.RandomState(seed), state.draws)
+    tables = np.vstack((_by_class(ranked, values1), drawn))
+    ratios = _ratios(ranked)
+    weight = total(values1) / pooled.sum()
+    growth = tables @ np.log(ratios).T - np.log1p(weight * (ratios - 1.0)) @ pooled
+    money = np.column_stack((np.full(len(tables), log(state.cash)), growth + np.array(state.log_money)))
+    grown = np.logaddexp.reduce(money, axis=1) + state.log_boost - log_e(state)
+    return log_boost(np.full(len(tables), -math.log(len(tables))), grown, needed)
+
+
+def _drawn(pooled: Ints, size: int, chance: np.random.RandomState, draws: int) -> Floats:
+    """Return tables drawn without replacement: how many of arm 1's ``size`` values fall into each class.
+
+    RandomState is the generator whose numbers never change between versions of numpy, so replays agree.
+    """
+    tables = np.zeros((draws, len(pooled)))
+    left = np.full(draws, size, dtype=np.int64)
+    others = int(pooled.sum())
+    for number, count in enumerate(pooled.tolist()):
+        others -= count
+        some = left > 0
+        if count and some.any():
+            got = chance.hypergeometric(count, others, left[some]) if others else left[some]
+            tables[some, number] = got
+            left[some] -= got
+    return tables
+
+
+def _by_class(ranked: Mapping[int, int], values: Mapping[int, int]) -> Floats:
+    """Return how many of the values fall into each class of mid-ranks."""
+    buckets = np.array(sorted(ranked))
+    counts = np.array([ranked[bucket] for bucket in sorted(ranked)], dtype=np.float64)
+    below = np.concatenate(([0.0], np.cumsum(counts)))
+    wanted = np.array(sorted(values))
+    left, right = np.searchsorted(buckets, wanted, "left"), np.searchsorted(buckets, wanted, "right")
+    middle = 0.5 * (below[left] + below[right]) / below[-1]
+    weights = np.array([values[bucket] for bucket in sorted(values)], dtype=np.float64)
+    classes = np.searchsorted(EDGES, middle, "right")
+    sums: Floats = np.bincount(classes, weights=weights, minlength=len(EDGES) + 1).astype(np.float64)
+    return sums
+
+
+def _densities() -> Floats:
+    """Return the experts' density ratios by class, one row each, not yet scaled to mean 1; all non-decreasing."""
+    bounds = (0.0, *EDGES, 1.0)
+    pairs = list(pairwise(bounds))
+    normal = np.array([(_bell(low) - _bell(high)) / (high - low) for low, high in pairs])
+    exponential = np.array([(_tail(1.0 - low) - _tail(1.0 - high)) / (high - low) for low, high in pairs])
+    lows = np.array([low for low, _ in pairs])
+    shifts = [np.exp(d * normal) for d in (0.12, 0.35, 1.0)]
+    outliers = [
+        np.where(lows >= edge, ratio, 1.0) for edge, ratio in ((0.95, 3.5), (0.99, 10.0), (0.999, 30.0))
+    ]
+    return np.array([*shifts, np.exp(0.3 * exponential), *outliers])
+
+
+def _bell(rank: float) -> float:
+    """Return the normal density at the quantile of a rank: minus the integral of the normal scores up to it."""
+    return NormalDist().pdf(NormalDist().inv_cdf(rank)) if 0.0 < rank < 1.0 else 0.0
+
+
+def _tail(part: float) -> float:
+    """Return the integral of ``-log(v)`` from 0 to ``part``."""
+    return part - part * math.log(part) if part > 0.0 else 0.0
+
+
+_DENSITIES: Final = _densities()

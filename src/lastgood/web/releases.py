@@ -1,0 +1,62 @@
+"""Starting a release and looking at one."""
+
+from lastgood.bootstrap import Services
+from lastgood.control.releases import Order
+from lastgood.control.views import ReleaseView
+from lastgood.domain.plan import Plan, built_in
+from lastgood.domain.plan_file import parse_plan
+from lastgood.errors import Code, LastgoodError
+from lastgood.web.bodies import ReleaseOrder
+from lastgood.web.endpoint import PREFIX, Endpoint
+
+
+def start(services: Services, *, body: ReleaseOrder) -> ReleaseView:
+    """Start a release, after every check that can be made before anything moves."""
+    order = Order(
+        model=body.model,
+        version=str(body.version),
+        deployment=body.deployment,
+        plan=_plan(body),
+        override=body.override,
+        actor=body.actor,
+    )
+    return services.views.release(services.releases.start(order).id)
+
+
+def release(services: Services, *, id: str) -> ReleaseView:  # noqa: A002 - the name in the path
+    """Return one release."""
+    if not (id.isascii() and id.isdigit() and len(id) < 19):
+        raise LastgoodError(Code.INVALID, f"{id!r} is not a release's number.", "See 'lastgood history'.")
+    return services.views.release(int(id))
+
+
+def _plan(body: ReleaseOrder) -> Plan | None:
+    if body.plan is not None and body.strategy is not None:
+        raise LastgoodError(
+            Code.INVALID,
+            "Both a plan and a strategy were given, and a plan names its strategy itself.",
+            "Leave one of them out.",
+        )
+    if body.plan is not None:
+        return parse_plan(body.plan, source=body.plan_source)
+    return None if body.strategy is None else built_in(body.strategy)
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path=f"{PREFIX}/releases",
+        call=start,
+        body=ReleaseOrder,
+        answer=ReleaseView,
+        summary="Start a release",
+        status=201,
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{PREFIX}/releases/{{id}}",
+        call=release,
+        answer=ReleaseView,
+        summary="One release",
+    ),
+)

@@ -1,0 +1,74 @@
+"""Reports: what each gateway worker has counted, as one small file that it replaces several times a second.
+
+Counts are cumulative within ``epoch`` (one life of the worker), so a reader that was away loses nothing
+and reading twice counts nothing twice. A file is replaced whole (write, then rename): a reader sees
+the old report or the new one.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from lastgood.domain.traffic import ArmCounts, StageCounts
+
+
+class VersionTotals(msgspec.Struct, kw_only=True):
+    """Everything a worker saw of one version in one role since it started, for ``/metrics``.
+
+    ``fallbacks`` maps a reason (``error``, ``timeout`` ...) to the requests of this version that another
+    one answered.
+    """
+
+    deployment: str
+    model: str
+    version: int
+    role: str
+    counts: ArmCounts
+    fallbacks: dict[str, int] = {}
+
+
+class WorkerReport(msgspec.Struct, kw_only=True):
+    """One worker's counts. ``epoch`` is when it started (nanoseconds since the epoch, unique per life).
+
+    ``page_errors`` counts reads of the route page that failed: it grows for as long as the page is broken.
+    """
+
+    slot: int
+    pid: int
+    epoch: int
+    sequence: int
+    written_at: float
+    stages: list[StageCounts] = []
+    totals: list[VersionTotals] = []
+    bad_requests: int = 0
+    unanswered: int = 0
+    in_flight: int = 0
+    page_errors: int = 0
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(WorkerReport).decode
+
+
+def report_path(folder: Path, slot: int, epoch: int) -> Path:
+    """Where the worker in ``slot`` writes: one file a life, so that a restart overwrites no last counts."""
+    return folder / f"worker-{slot}-{epoch}.json"
+
+
+def write_report(folder: Path, report: WorkerReport) -> None:
+    """Replace this worker's report."""
+    path = report_path(folder, report.slot, report.epoch)
+    draft = path.with_suffix(".draft")
+    draft.write_bytes(_encode(report))
+    draft.replace(path)
+
+
+def read_reports(folder: Path) -> list[WorkerReport]:
+    """Return every report in ``folder``; a file that vanished meanwhile or does not parse is left out."""
+    found = []
+    for path in sorted(folder.glob("worker-*.json")):
+        try:
+            found.append(_decode(path.read_bytes()))
+        except (FileNotFoundError, ValueError):  # gone meanwhile, or half a file after a power cut
+            continue
+    return found

@@ -1,0 +1,342 @@
+"""A whole control plane on a fake clock, with fake gateways and hosts and the real store in memory.
+
+Real: the store, the executor, the observer, the decision, the commands. Fake: the clock, the page (workers
+acknowledge when told to), the fleet (hosts are ready when told to) and the reports (counts are fed). A
+named fault point raises :class:`Crash`; :meth:`World.restart` then builds the control plane anew over the same
+store and the same outside world, as a new process would.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from lastgood.control.controller import Controller
+from lastgood.control.execute import Executor
+from lastgood.control.observe import Observer
+from lastgood.control.registry import Registry
+from lastgood.control.releases import Order, Releases
+from lastgood.control.rollback import Rollback
+from lastgood.control.routes import host_key
+from lastgood.control.views import Views
+from lastgood.domain.event import EventDraft
+from lastgood.domain.plan import Guardrail, Metric, Plan, Step, StepKind
+from lastgood.domain.release import Release
+from lastgood.domain.route import RouteTable
+from lastgood.domain.traffic import ArmCounts, StageCounts
+from lastgood.domain.version import Format, Version
+from lastgood.settings import Settings
+from lastgood.store.evidence import SqlEvidence
+from lastgood.store.journal import SqlJournal
+from lastgood.store.migrate import open_store
+from lastgood.store.releases import SqlReleases
+from lastgood.store.versions import SqlVersions
+from lastgood.wire.fleet import Desired, HostState, HostStatus, Observed
+from lastgood.wire.page import WorkerAck
+from lastgood.wire.reports import WorkerReport
+
+PLAN = Plan(
+    steps=(
+        Step(kind=StepKind.WEIGHT, weight=1000, duration=10.0, samples=50),
+        Step(kind=StepKind.WEIGHT, weight=5000, duration=10.0, samples=100),
+    ),
+    guardrails=(
+        Guardrail(name="health", metric=Metric.HEALTH),
+        Guardrail(name="errors", metric=Metric.ERRORS, share=1.0),
+    ),
+    false_rollback_rate=0.01,
+    watch=5.0,
+)
+
+
+class Crash(BaseException):
+    """The process dies here. Not an Exception, so that nothing can catch it by accident."""
+
+
+class FakeRouter:
+    """The page: workers obey at once unless they are deaf."""
+
+    def __init__(self) -> None:
+        self.page = RouteTable(generation=0)
+        self.acknowledged = [0, 0]
+        self.deaf = False
+        self.lease = 0.0
+        self.publications: list[RouteTable] = []
+
+    def publish(self, table: RouteTable) -> bool:
+        if table.generation <= self.page.generation:
+            return False
+        self.page = table
+        self.publications.append(table)
+        self.hear()
+        return True
+
+    def hear(self) -> None:
+        if not self.deaf:
+            self.acknowledged = [self.page.generation for _ in self.acknowledged]
+
+    def renew_lease(self, seconds: float) -> None:
+        self.lease = seconds
+
+    def generation(self) -> int:
+        return self.page.generation
+
+    def table(self) -> RouteTable | None:
+        return self.page
+
+    def workers(self) -> list[WorkerAck]:
+        return [WorkerAck(slot, 1000 + slot, 1, seen, 0.0, 0) for slot, seen in enumerate(self.acknowledged)]
+
+
+class FakeFleet:
+    """Hosts become ready as soon as they are wanted, unless they are in ``sick`` or ``slow``."""
+
+    def __init__(self) -> None:
+        self.desired = Desired()
+        self.sick: dict[str, tuple[str, str]] = {}
+        self.slow: set[str] = set()
+        self.missed: dict[str, int] = {}
+        self.starts: dict[str, int] = {}
+
+    def want(self, desired: Desired) -> None:
+        self.desired = desired
+
+    def observe(self) -> Observed:
+        hosts = {}
+        for spec in self.desired.hosts:
+            state, error, code = HostState.READY, "", ""
+            if spec.key in self.sick:
+                state, (code, error) = HostState.FAILED, self.sick[spec.key]
+            elif spec.key in self.slow:
+                state = HostState.STARTING
+            starts = self.starts.get(spec.key, 1)
+            hosts[spec.key] = HostStatus(key=spec.key, state=state, starts=starts, error=error, code=code)
+        return Observed(hosts=hosts)
+
+    def misses(self, socket: str) -> int:
+        return self.missed.get(Path(socket).stem, 0)
+
+
+class FakeReports:
+    """One worker life whose counts a test adds to."""
+
+    def __init__(self) -> None:
+        self.stages: dict[tuple[int, int], StageCounts] = {}
+
+    def read(self) -> list[WorkerReport]:
+        return [
+            WorkerReport(
+                slot=0, pid=1, epoch=1, sequence=1, written_at=0.0, stages=list(self.stages.values())
+            )
+        ]
+
+    def forget(self, slot: int, epoch: int) -> None:
+        assert (slot, epoch) == (0, 1), "there is only one life"
+        self.stages.clear()
+
+    def feed(self, release: int, stage: int, candidate: tuple[int, int], stable: tuple[int, int]) -> None:
+        old = self.stages.get((release, stage))
+        before = old or StageCounts(release=release, stage=stage, candidate=ArmCounts(), stable=ArmCounts())
+
+        def grown(arm: ArmCounts, more: tuple[int, int]) -> ArmCounts:
+            return ArmCounts(requests=arm.requests + more[0], errors=arm.errors + more[1])
+
+        self.stages[release, stage] = StageCounts(
+            release=release,
+            stage=stage,
+            candidate=grown(before.candidate, candidate),
+            stable=grown(before.stable, stable),
+        )
+
+
+class FakeBlobs:
+    """Artifacts that are always there and intact."""
+
+    def put(self, source: Path) -> tuple[str, int]:
+        return f"sha256:{source.name}", 1
+
+    def path(self, digest: str) -> Path:
+        return Path("artifact") / digest
+
+    def verify(self, digest: str) -> None:
+        if not digest:
+            raise AssertionError
+
+
+class World:
+    """One machine. ``crash_at`` names the effect at which the control plane dies, once."""
+
+    def __init__(self) -> None:
+        self.clock = 1_000.0
+        self.router, self.fleet, self.reports, self.blobs = (
+            FakeRouter(),
+            FakeFleet(),
+            FakeReports(),
+            FakeBlobs(),
+        )
+        self.database = open_store(None)
+        self.versions = SqlVersions(self.database)
+        self.store = SqlReleases(self.database)
+        self.journal = SqlJournal(self.database)
+        self.fault: tuple[str, int] | None = None
+        self.passed: list[str] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Start a new control plane over the same store and outside world."""
+        settings = Settings(home="home")
+        self.executor = Executor(
+            versions=self.versions,
+            releases=_Faulty(self, self.store, "store", ("commit",)),
+            blobs=self.blobs,
+            router=_Faulty(self, self.router, "page", ("publish",)),
+            fleet=_Faulty(self, self.fleet, "fleet", ("want",)),
+            settings=settings,
+            now=lambda: self.clock,
+        )
+        self.observer = Observer(
+            executor=self.executor,
+            releases=self.store,
+            evidence=_Faulty(self, SqlEvidence(self.database), "evidence", ("save_evidence",)),
+            fleet=self.fleet,
+            reports=self.reports,
+            settings=settings,
+            now=lambda: self.clock,
+        )
+        self.controller = Controller(
+            releases=self.store,
+            executor=self.executor,
+            observer=self.observer,
+            router=self.router,
+            reports=self.reports,
+            lease_seconds=5.0,
+            tick_seconds=0.1,
+        )
+        self.registry = Registry(
+            versions=self.versions,
+            blobs=self.blobs,
+            inspect=lambda *_: None,
+            git_state=lambda _: None,
+            now=lambda: self.clock,
+        )
+        self.rollback = Rollback(
+            releases=self.store, registry=self.registry, executor=self.executor, observer=self.observer
+        )
+        self.commands = Releases(
+            releases=self.store,
+            registry=self.registry,
+            blobs=self.blobs,
+            fleet=self.fleet,
+            executor=self.executor,
+            observer=self.observer,
+            rollback=self.rollback,
+            settings=settings,
+            wake=lambda: None,
+        )
+        self.views = Views(
+            versions=self.versions,
+            releases=self.store,
+            journal=self.journal,
+            fleet=self.fleet,
+            router=self.router,
+            executor=self.executor,
+            observer=self.observer,
+            now=lambda: self.clock,
+        )
+        self.executor.resume()
+
+    def register(self, *labels: str, model: str = "churn") -> None:
+        for label in labels:
+            version = Version(
+                model=model,
+                number=0,
+                label=label,
+                digest=f"sha256:{model}-{label}",
+                size_bytes=1,
+                format=Format.ONNX,
+                created_at=self.clock,
+                created_by="ada",
+            )
+            event = EventDraft(type="lastgood.version.registered", at=self.clock, actor="ada", model=model)
+            self.versions.add_version(version, event)
+
+    def start(self, label: str, **order: Any) -> Release:
+        order.setdefault("plan", PLAN)
+        return self.commands.start(Order(model="churn", version=label, actor="ada", **order))
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """Let time pass, then take one turn of the loop."""
+        self.clock += seconds
+        self.controller.turn()
+
+    def serve(self, label: str) -> Release:
+        """Release a version and take it all the way to stable."""
+        release = self.start(label)
+        for _ in range(20):
+            self.turn(11.0)
+            now = self.release(release.id)
+            if now.terminal:
+                return now
+            stage = max(now.plan.stage_at(now.step), 0)
+            self.reports.feed(release.id, stage, (200, 0), (1800, 0))
+        raise AssertionError(f"{label} did not become stable: {self.release(release.id)}")
+
+    def fail(self, label: str) -> Release:
+        """Release a version and let it fail half its requests until it is rolled back."""
+        release = self.start(label)
+        for _ in range(20):
+            self.turn(1.0)
+            now = self.release(release.id)
+            if now.terminal:
+                return now
+            self.reports.feed(release.id, 0, (100, 50), (900, 0))
+        raise AssertionError(f"{label} was not rolled back: {self.release(release.id)}")
+
+    def release(self, identifier: int) -> Release:
+        found = self.store.release(identifier)
+        assert found is not None
+        return found
+
+    def stable(self) -> str | None:
+        """Return the label that the deployment says is stable."""
+        deployment = self.store.deployment("churn")
+        if deployment is None or deployment.stable is None:
+            return None
+        return self.executor.version("churn", deployment.stable).label
+
+    def routed(self) -> str | None:
+        """Return the label that gateways send to by default."""
+        routes = {route.deployment: route for route in self.router.page.routes}
+        stable = routes["churn"].stable if "churn" in routes else None
+        return None if stable is None else stable.label
+
+    def key(self, label: str) -> str:
+        """Return the key of a version's host."""
+        return host_key("churn", self.registry.resolve("churn", label).number)
+
+    def reach(self, point: str) -> None:
+        """Pass a named fault point, or die there."""
+        self.passed.append(point)
+        if self.fault is not None and self.fault[0] == point:
+            left = self.fault[1] - 1
+            self.fault = None if left < 0 else (point, left)
+            if left < 0:
+                raise Crash(point)
+
+
+class _Faulty:
+    """Passes calls on, with a fault point before and after those named."""
+
+    def __init__(self, world: World, inner: Any, name: str, calls: tuple[str, ...]) -> None:
+        self._world, self._inner, self._name, self._calls = world, inner, name, calls
+
+    def __getattr__(self, attribute: str) -> Any:
+        target = getattr(self._inner, attribute)
+        if attribute not in self._calls:
+            return target
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._world.reach(f"before {self._name}.{attribute}")
+            result = target(*args, **kwargs)
+            self._world.reach(f"after {self._name}.{attribute}")
+            return result
+
+        return call

@@ -1,0 +1,98 @@
+"""Distribution shift with a margin: tolerated within it, found beyond it, wherever in the bins it sits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy.stats import binom, norm
+
+from lastgood.stats import margin, shift
+
+EVEN = (1 / 16,) * 16
+
+
+def moved(mean: float) -> list[float]:
+    """Return the shares of 16 bins, even in a normal law, when that law's mean moves."""
+    cuts = norm.ppf(np.linspace(0.0, 1.0, 17))
+    return list(np.diff(norm.cdf(cuts - mean)))
+
+
+def stops(
+    seed: int, streams: int, strata: int, law: Sequence[float], delta: float, *, base: Sequence[float] = EVEN
+) -> list[int]:
+    """Return after how many candidate requests, at 10 % split, each stream that stopped has stopped."""
+    chance = np.random.default_rng(seed)
+    found = []
+    for _ in range(streams):
+        state = shift.initial(0.05, delta, len(law))
+        for number in range(1, strata + 1):
+            counts = (chance.multinomial(size, shares).tolist() for size, shares in ((10, law), (90, base)))
+            state = shift.update(state, *counts)
+            if shift.reached(state):
+                found.append(10 * number)
+                break
+    return found
+
+
+def test_a_shift_of_exactly_the_margin_is_tolerated() -> None:
+    """At total variation 0.05, all in the upper half, alarms stay within alpha."""
+    law = [(1 - 0.1) / 16] * 8 + [(1 + 0.1) / 16] * 8
+    found = stops(1, 60, 150, law, 0.05)
+
+    assert len(found) <= binom.ppf(0.999, 60, 0.05)
+
+
+def test_a_shift_well_within_the_margin_is_never_reported() -> None:
+    """At total variation 0.03 with a margin of 0.05 no stream raises an alarm."""
+    assert stops(2, 60, 150, moved(0.075), 0.05) == []
+
+
+def test_a_shift_beyond_the_margin_is_found_soon() -> None:
+    """Total variation 0.22 in a moved mean is always found, within 260 candidate requests on average."""
+    law = moved(0.56)
+    found = stops(3, 40, 200, law, 0.05)
+
+    assert sum(abs(share - 1 / 16) for share in law) / 2 == pytest.approx(0.22, abs=0.005)
+    assert len(found) == 40
+    assert np.mean(found) <= 260
+
+
+def test_a_shift_that_no_fixed_set_sees_is_found_by_the_set_learnt_from_the_past() -> None:
+    """Every second of the bins a half likelier: halves and quarters stay even, yet it is always found."""
+    law = [0.5 / 16, 1.5 / 16] * 8
+    found = stops(4, 30, 300, law, 0.05)
+
+    assert len(found) == 30
+
+
+def test_the_mean_of_the_sets_is_never_less_than_the_best_at_its_part_of_alpha() -> None:
+    """The evidence is at least that of each set divided by the number of sets."""
+    state = shift.update(shift.initial(0.05, 0.05, 4), (0, 0, 1, 1), (20, 20, 20, 20))
+    state = shift.update(state, (0, 0, 5, 4), (20, 20, 20, 20))
+
+    best = max(margin.log_e(test) for test in state.tests)
+    assert best > 0.0
+    assert best - np.log(shift.SETS) <= shift.log_e(state) <= best
+
+
+def test_edges_part_a_histogram_into_even_bins() -> None:
+    """Bins from a histogram's own edges hold its even parts, and every value falls into one bin."""
+    histogram = dict.fromkeys(range(-50, 110), 3)
+    cuts = shift.edges(histogram, 16)
+
+    assert shift.binned(histogram, cuts) == (30,) * 16
+    assert shift.binned({-900: 2, 900: 5}, cuts) == (2, *(0,) * 14, 5)
+    lumped = {1: 90, 2: 10}
+    assert sum(shift.binned(lumped, shift.edges(lumped, 4))) == 100
+
+
+def test_impossible_settings_and_counts_are_refused() -> None:
+    """Another number of bins, negative counts and margins outside 0 to 1 raise."""
+    for wrong in ((0.0, 0.1, 16), (0.05, 1.0, 16), (0.05, 0.1, 1)):
+        with pytest.raises(ValueError, match=r"impossible settings|at least 2 bins"):
+            shift.initial(*wrong)
+    for counts in ((1, 2, 3), (1, -1)):
+        with pytest.raises(ValueError, match="impossible counts"):
+            shift.update(shift.initial(0.05, 0.1, 2), counts, (1, 1))
+    with pytest.raises(ValueError, match="no edges"):
+        shift.edges({})

@@ -1,0 +1,438 @@
+"""What happens next to a release: every phase, what is seen, and the one move that follows."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lastgood.control.decide import decide
+from lastgood.control.moves import HostView, Situation, waiting_for
+from lastgood.domain.deployment import Deployment
+from lastgood.domain.plan import Guardrail, Metric, OnDeadline, OnFail, Plan, Step, StepKind, Strategy
+from lastgood.domain.release import TERMINAL, TRANSITIONS, Event, Hold, HoldReason, Kind, Phase, Release
+from lastgood.domain.verdict import Finding, Verdict
+
+NOW = 1_000.0
+READY, STARTING = HostView(ready=True, starts=1), HostView(starts=1)
+WEIGHT = Step(kind=StepKind.WEIGHT, weight=1000, duration=10.0, samples=50)
+PAUSE = Step(kind=StepKind.PAUSE, duration=60.0)
+FOREVER = Step(kind=StepKind.PAUSE, duration=None)
+APPROVE = Step(kind=StepKind.APPROVE, message="ask the fraud team")
+CANARY = Plan(
+    steps=(WEIGHT, WEIGHT),
+    guardrails=(Guardrail(name="errors", metric=Metric.ERRORS, share=1.0),),
+    watch=100.0,
+    deadline=5_000.0,
+)
+DUE = {"step_since": NOW - 11.0}
+
+
+def finding(
+    verdict: Verdict = Verdict.FAILED, on_fail: OnFail = OnFail.ROLLBACK, name: str = "errors"
+) -> Finding:
+    """Return what a guardrail says."""
+    return Finding(
+        guardrail=name,
+        metric="errors",
+        verdict=verdict,
+        on_fail=on_fail,
+        sentence=f"{name} says so",
+        numbers={"n": 9},
+    )
+
+
+PASSED, OPEN = finding(Verdict.PASSED), finding(Verdict.INCONCLUSIVE)
+BROKEN, HOLDING, ALERTING = finding(), finding(on_fail=OnFail.HOLD), finding(on_fail=OnFail.ALERT)
+
+
+def release(phase: Phase, plan: Plan = CANARY, **more: Any) -> Release:
+    """Return version 2 on its way, with version 1 stable before it."""
+    facts: dict[str, Any] = {"previous": 1, "step_since": NOW, "phase_since": NOW, **more}
+    return Release(
+        id=7,
+        deployment="churn",
+        model="churn",
+        version=2,
+        plan=plan,
+        phase=phase,
+        created_at=0.0,
+        created_by="ada",
+        **facts,
+    )
+
+
+def seen(**more: Any) -> Situation:
+    """Return a calm sight: both hosts ready, nobody has acknowledged anything, nothing measured."""
+    facts: dict[str, Any] = {"candidate": READY, "target": READY, "last_good": 1, "acknowledged": False}
+    return Situation(now=NOW, **{**facts, **more})
+
+
+def serving(stable: int | None = 1) -> Deployment:
+    """Return the deployment with its stable version."""
+    return Deployment(name="churn", model="churn", stable=stable, release=7, generation=3)
+
+
+def with_steps(*steps: Step, **more: Any) -> Plan:
+    """Return the canary plan with other steps."""
+    return msgspec.structs.replace(CANARY, steps=steps, **more)
+
+
+def held(until: float | None = None, reason: HoldReason = HoldReason.PAUSE) -> dict[str, Any]:
+    """Return the hold of a paused release."""
+    return {"hold": Hold(reason, "held", until)}
+
+
+LATE, TIMELY = NOW - 1.0, NOW + 1.0
+AT_ONCE = Plan(strategy=Strategy.ALL_AT_ONCE)
+WAY_BACK = {"returning": True, "target": 1, "generation": 3, "reason": "bad", "cause": "bad"}
+BROKEN_HOST = HostView(failed=True, error="it raised", code="refused")
+OTHERS_FAULT = HostView(failed=True, error="changed on disk", code="corrupt")
+TURNS: dict[str, tuple[Release, dict[str, Any], int | None, Event | None]] = {
+    # name: release, what differs from a calm sight, stable, the event that follows
+    "taken up": (release(Phase.PENDING), {}, 1, Event.START),
+    "validated": (release(Phase.VALIDATING), {}, 1, Event.VALIDATED),
+    "the first version": (release(Phase.VALIDATING, previous=None), {"target": None}, None, Event.PROMOTE),
+    "all at once": (release(Phase.VALIDATING, AT_ONCE), {}, 1, Event.PROMOTE),
+    "no steps": (release(Phase.VALIDATING, with_steps()), {}, 1, Event.PROMOTE),
+    "does not load": (release(Phase.VALIDATING), {"candidate": BROKEN_HOST}, 1, Event.ROLL_BACK),
+    "keeps exiting": (release(Phase.VALIDATING), {"candidate": HostView(starts=4)}, 1, Event.ROLL_BACK),
+    "never ready": (release(Phase.VALIDATING, deadline=LATE), {"candidate": STARTING}, 1, Event.ROLL_BACK),
+    "not its fault": (release(Phase.VALIDATING), {"candidate": OTHERS_FAULT}, 1, Event.ABORT),
+    "no way back": (release(Phase.VALIDATING, deadline=LATE), {"target": STARTING}, 1, Event.ABORT),
+    "next step": (release(Phase.PROGRESSING, **DUE), {"requests": 50}, 1, Event.ADVANCE),
+    "next step, undecided": (
+        release(Phase.PROGRESSING, **DUE),
+        {"requests": 50, "findings": (OPEN,)},
+        1,
+        Event.ADVANCE,
+    ),
+    "last step": (
+        release(Phase.PROGRESSING, step=1, **DUE),
+        {"requests": 50, "findings": (PASSED,)},
+        1,
+        Event.PROMOTE,
+    ),
+    "a pause": (release(Phase.PROGRESSING, with_steps(PAUSE, WEIGHT)), {}, 1, Event.HOLD),
+    "a pause without end": (release(Phase.PROGRESSING, with_steps(FOREVER, WEIGHT)), {}, 1, Event.HOLD),
+    "an approval": (release(Phase.PROGRESSING, with_steps(APPROVE, WEIGHT)), {}, 1, Event.HOLD),
+    "the pause is over": (
+        release(Phase.PAUSED, with_steps(PAUSE, WEIGHT), **held(LATE)),
+        {},
+        1,
+        Event.RESUME,
+    ),
+    "the pause is over, last": (
+        release(Phase.PAUSED, with_steps(WEIGHT, PAUSE), step=1, **held(LATE)),
+        {},
+        1,
+        Event.PROMOTE,
+    ),
+    "broken": (release(Phase.PROGRESSING), {"findings": (BROKEN,)}, 1, Event.ROLL_BACK),
+    "broken in a pause": (release(Phase.PAUSED, **held()), {"findings": (BROKEN,)}, 1, Event.ROLL_BACK),
+    "broken on the way to all": (release(Phase.PROMOTING), {"findings": (BROKEN,)}, 2, Event.ROLL_BACK),
+    "broken in the watch": (release(Phase.WATCHING), {"findings": (BROKEN,)}, 2, Event.ROLL_BACK),
+    "broken, promotion stuck": (release(Phase.STUCK), {"findings": (BROKEN,)}, 2, Event.ROLL_BACK),
+    "holding": (release(Phase.PROGRESSING), {"findings": (HOLDING,)}, 1, Event.HOLD),
+    "deadline": (release(Phase.PROGRESSING, deadline=LATE), {}, 1, Event.HOLD),
+    "deadline that rolls back": (
+        release(Phase.PROGRESSING, with_steps(WEIGHT, on_deadline=OnDeadline.ROLLBACK), deadline=LATE),
+        {},
+        1,
+        Event.ABORT,
+    ),
+    "deadline in a pause that rolls back": (
+        release(Phase.PAUSED, with_steps(WEIGHT, on_deadline=OnDeadline.ROLLBACK), deadline=LATE, **held()),
+        {},
+        1,
+        Event.ABORT,
+    ),
+    "served": (release(Phase.PROMOTING, deadline=TIMELY), {"acknowledged": True}, 2, Event.SERVED),
+    "not served in time": (release(Phase.PROMOTING, deadline=LATE), {}, 2, Event.OVERDUE),
+    "served late": (release(Phase.STUCK), {"acknowledged": True}, 2, Event.SERVED),
+    "watch over": (release(Phase.WATCHING, phase_since=NOW - 100.0), {}, 2, Event.SUCCEED),
+    "first version, no watch": (
+        release(Phase.WATCHING, previous=None),
+        {"last_good": None},
+        2,
+        Event.SUCCEED,
+    ),
+    "settled": (release(Phase.ROLLING_BACK, **WAY_BACK), {"acknowledged": True}, 1, Event.SETTLED),
+    "withdrawn": (
+        release(Phase.ROLLING_BACK, **WAY_BACK, aborting=True),
+        {"acknowledged": True},
+        1,
+        Event.WITHDRAWN,
+    ),
+    "not settled in time": (release(Phase.ROLLING_BACK, **WAY_BACK, deadline=LATE), {}, 1, Event.OVERDUE),
+    "settled late": (release(Phase.STUCK, **WAY_BACK), {"acknowledged": True}, 1, Event.SETTLED),
+    "withdrawn late": (
+        release(Phase.STUCK, **WAY_BACK, aborting=True),
+        {"acknowledged": True},
+        1,
+        Event.WITHDRAWN,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_each_sight_makes_its_move(name):
+    """The event is the expected one, legal in that phase, and says why."""
+    now, differs, stable, expected = TURNS[name]
+    move = decide(now, serving(stable), seen(**differs))
+    assert move is not None
+    assert move.event is expected
+    assert move.event in TRANSITIONS[now.phase]
+    assert move.cause
+
+
+def test_the_table_covers_every_event_that_no_person_gives():
+    """Each event of the machine is made by at least one row, but for the approval, which a person gives."""
+    made = {event for _, _, _, event in TURNS.values()}
+    assert made == set(Event) - {Event.APPROVE}
+    assert {now.phase for now, _, _, _ in TURNS.values()} == set(Phase) - TERMINAL
+
+
+CALM: dict[str, tuple[Release, dict[str, Any], int | None]] = {
+    "still loading": (release(Phase.VALIDATING, deadline=TIMELY), {"candidate": STARTING}, 1),
+    "stable not ready yet": (release(Phase.VALIDATING, deadline=TIMELY), {"target": STARTING}, 1),
+    "time is not over": (release(Phase.PROGRESSING), {"requests": 500}, 1),
+    "too few samples": (release(Phase.PROGRESSING, **DUE), {"requests": 49}, 1),
+    "undecided at the last step": (
+        release(Phase.PROGRESSING, step=1, **DUE),
+        {"requests": 500, "findings": (OPEN,)},
+        1,
+    ),
+    "not measured at the last step": (
+        release(Phase.PROGRESSING, step=1, **DUE),
+        {"requests": 500, "findings": (finding(Verdict.ERROR),)},
+        1,
+    ),
+    "undecided when the last pause is over": (
+        release(Phase.PAUSED, with_steps(WEIGHT, PAUSE), step=1, **held(LATE)),
+        {"findings": (OPEN,)},
+        1,
+    ),
+    "paused by the plan": (release(Phase.PAUSED, **held(TIMELY)), {"requests": 500}, 1),
+    "held by a person": (
+        release(Phase.PAUSED, **DUE, **held(reason=HoldReason.PERSON)),
+        {"requests": 500},
+        1,
+    ),
+    "deadline in a pause": (release(Phase.PAUSED, deadline=LATE, **held()), {}, 1),
+    "guardrail passed": (release(Phase.PROGRESSING), {"findings": (PASSED,)}, 1),
+    "told before": (release(Phase.PROGRESSING, alerted=("errors",)), {"findings": (ALERTING,)}, 1),
+    "held before": (release(Phase.PROGRESSING, alerted=("errors",)), {"findings": (HOLDING,)}, 1),
+    "not acknowledged yet": (release(Phase.PROMOTING, deadline=TIMELY), {}, 2),
+    "watching": (release(Phase.WATCHING), {}, 2),
+    "waits for acknowledgement": (release(Phase.ROLLING_BACK, **WAY_BACK, deadline=TIMELY), {}, 1),
+    "stuck still": (release(Phase.STUCK, **WAY_BACK, deadline=LATE), {}, 1),
+    "promotion stuck still": (release(Phase.STUCK, deadline=LATE), {}, 2),
+    "waits for its target": (
+        release(Phase.ROLLING_BACK, **{**WAY_BACK, "generation": None}, deadline=TIMELY),
+        {"target": STARTING},
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALM)
+def test_no_move_is_made_without_cause(name):
+    """Where nothing is due and nothing is broken, the release stays as it is."""
+    now, differs, stable = CALM[name]
+    assert decide(now, serving(stable), seen(**differs)) is None
+
+
+@pytest.mark.parametrize("phase", sorted(TERMINAL))
+def test_nothing_happens_to_a_release_that_is_over(phase):
+    """However bad it looks, an ended release is not moved."""
+    assert (
+        decide(release(phase, deadline=LATE), serving(), seen(findings=(BROKEN,), acknowledged=True)) is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("phase", "more"),
+    [
+        (Phase.PROGRESSING, {"deadline": LATE, **DUE}),  # the deadline and the next step are due as well
+        (Phase.PAUSED, {"deadline": LATE, **held(LATE)}),  # as are the deadline and the pause's end
+        (Phase.PAUSED, held(reason=HoldReason.PERSON)),
+        (Phase.PAUSED, held(reason=HoldReason.APPROVAL)),
+        (Phase.PROMOTING, {"deadline": LATE}),
+        (Phase.WATCHING, {"phase_since": 0.0}),
+    ],
+)
+def test_a_broken_guardrail_comes_before_everything_else_that_is_due(phase, more):
+    """Rolling back wins over steps, gates, holds, deadlines, acknowledgements and the end of the watch."""
+    stable = 2 if phase in (Phase.PROMOTING, Phase.WATCHING) else 1
+    sight = seen(findings=(HOLDING, BROKEN), acknowledged=True, requests=500)
+    move = decide(release(phase, **more), serving(stable), sight)
+    assert move.event is Event.ROLL_BACK
+    assert move.changes["evidence"] == {"guardrail": "errors", "sentence": "errors says so", "n": 9}
+    assert move.changes["blame"]
+    assert move.changes["target"] == 1
+
+
+def test_a_broken_guardrail_comes_before_a_gate_that_was_just_reached():
+    """An approval step does not shelter a bad candidate."""
+    move = decide(
+        release(Phase.PROGRESSING, with_steps(APPROVE, WEIGHT)), serving(), seen(findings=(BROKEN,))
+    )
+    assert move.event is Event.ROLL_BACK
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_guardrail_that_holds_keeps_a_pause_from_ending_by_itself(step):
+    """No next step, and after the last one no promotion, follows on a pause in which a guardrail held."""
+    pausing = release(Phase.PAUSED, with_steps(PAUSE, PAUSE), step=step, **held(LATE))
+    move = decide(pausing, serving(), seen(findings=(HOLDING,)))
+    assert (move.event, move.alert) == (None, "errors")
+    after = pausing.with_changes(**move.changes)
+    assert (after.hold.reason, after.hold.until) == (HoldReason.GUARDRAIL, None)
+    assert decide(after, serving(), seen(findings=(HOLDING,))) is None
+
+
+def test_a_guardrail_that_alerts_tells_once_and_moves_nothing():
+    """The move within the phase names the guardrail and remembers it."""
+    move = decide(release(Phase.PROGRESSING), serving(), seen(findings=(ALERTING,)))
+    assert (move.event, move.alert, move.changes) == (None, "errors", {"alerted": ("errors",)})
+
+
+def test_a_waived_guardrail_does_not_hold_again():
+    """What a person overruled is told but stops nothing; another guardrail still rolls back."""
+    overruled = release(Phase.PROGRESSING, waived=("errors",), alerted=("errors",))
+    assert decide(overruled, serving(), seen(findings=(HOLDING,))) is None
+    both = seen(findings=(HOLDING, finding(name="health")))
+    assert decide(overruled, serving(), both).event is Event.ROLL_BACK
+
+
+def test_a_way_back_is_published_only_when_its_host_can_answer():
+    """After the promotion the route changes at once if the last good host is ready, else not yet."""
+    bad = release(Phase.WATCHING)
+    at_once = decide(bad, serving(2), seen(findings=(BROKEN,)))
+    later = decide(bad, serving(2), seen(findings=(BROKEN,), target=STARTING))
+    assert (at_once.stable, at_once.publish) == (1, True)
+    assert (later.event, later.stable, later.publish) == (Event.ROLL_BACK, None, False)
+    waiting = release(Phase.ROLLING_BACK, **{**WAY_BACK, "generation": None}, deadline=TIMELY)
+    then = decide(waiting, serving(2), seen())
+    assert (then.event, then.stable, then.publish) == (None, 1, True)
+
+
+def test_before_the_promotion_the_way_back_waits_for_nothing():
+    """Stable serves already, so the route without the candidate is published whatever its host says."""
+    move = decide(release(Phase.PROGRESSING), serving(), seen(findings=(BROKEN,), target=STARTING))
+    assert (move.publish, move.stable, move.changes["target"]) == (True, None, 1)
+
+
+def test_without_a_good_version_a_broken_guardrail_is_told_and_serving_stays():
+    """There is nothing to go back to, so nothing moves; somebody hears of it, once."""
+    lonely = release(Phase.WATCHING, previous=None)
+    move = decide(lonely, serving(2), seen(findings=(BROKEN,), last_good=None, target=None))
+    assert (move.event, move.alert, move.publish) == (None, "errors", False)
+
+
+HOSTS = st.builds(
+    HostView,
+    ready=st.booleans(),
+    failed=st.booleans(),
+    error=st.sampled_from(["", "it raised"]),
+    code=st.sampled_from(["", "refused", "corrupt", "unavailable"]),
+    starts=st.integers(0, 5),
+)
+FINDINGS = st.lists(
+    st.builds(
+        finding,
+        st.sampled_from(list(Verdict)),
+        st.sampled_from(list(OnFail)),
+        st.sampled_from(["errors", "health"]),
+    ),
+    max_size=3,
+).map(tuple)
+TIMES = st.sampled_from([0.0, LATE, NOW, TIMELY, NOW + 9_999.0])
+STEPS = st.lists(st.sampled_from([WEIGHT, PAUSE, FOREVER, APPROVE]), min_size=1, max_size=3).map(tuple)
+GUARDRAIL_NAMES = st.sampled_from([(), ("errors",), ("errors", "health")])
+
+
+@st.composite
+def plights(draw: st.DrawFn) -> tuple[Release, Deployment, Situation]:
+    """Draw a release in any phase, where it serves, and any sight of it."""
+    steps = draw(STEPS)
+    plan = with_steps(*steps, on_deadline=draw(st.sampled_from(list(OnDeadline))))
+    phase = draw(st.sampled_from(list(Phase)))
+    returning = phase is Phase.ROLLING_BACK or (phase is Phase.STUCK and draw(st.booleans()))
+    now = release(
+        phase,
+        plan,
+        kind=draw(st.sampled_from(list(Kind))),
+        previous=draw(st.sampled_from([None, 1])),
+        step=draw(st.integers(0, len(steps) - 1)),
+        step_since=draw(TIMES),
+        phase_since=draw(TIMES),
+        deadline=draw(st.none() | TIMES),
+        hold=Hold(draw(st.sampled_from(list(HoldReason))), "held", draw(st.none() | TIMES))
+        if phase is Phase.PAUSED
+        else None,
+        target=1 if returning else None,
+        returning=returning,
+        aborting=returning and draw(st.booleans()),
+        generation=draw(st.sampled_from([None, 3])),
+        waived=draw(GUARDRAIL_NAMES),
+        alerted=draw(GUARDRAIL_NAMES),
+        cause="a cause",
+        reason="a reason",
+    )
+    sight = seen(
+        candidate=draw(HOSTS),
+        target=draw(st.none() | HOSTS),
+        last_good=draw(st.sampled_from([None, 1])),
+        acknowledged=now.generation is not None and draw(st.booleans()),
+        served=draw(st.booleans()),
+        findings=draw(FINDINGS),
+        requests=draw(st.integers(0, 100)),
+    )
+    return now, serving(draw(st.sampled_from([None, 1, 2]))), sight
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(plights())
+def test_every_move_is_legal_and_has_a_cause(plight):
+    """Whatever is seen in whatever phase: nothing is raised, and a move can be made and says why."""
+    now, deployment, sight = plight
+    move = decide(now, deployment, sight)
+    assert isinstance(waiting_for(now, sight), str)
+    if move is None:
+        return
+    assert not now.terminal
+    assert move.cause
+    after = (
+        now.with_changes(**move.changes)
+        if move.event is None
+        else now.after(move.event, NOW, cause=move.cause, **move.changes)
+    )
+    assert after.revision == now.revision + 1
+    assert 0 <= after.step < len(now.plan.steps)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([(Phase.PROGRESSING, WEIGHT, {}), (Phase.PAUSED, PAUSE, held(LATE))]),
+    FINDINGS,
+    GUARDRAIL_NAMES,
+)
+def test_all_traffic_is_given_only_after_the_evidence(end, findings, waived):
+    """At the end of the last step the release is promoted exactly when no guardrail that is in force objects."""
+    phase, last, hold = end
+    now = release(phase, with_steps(WEIGHT, last), step=1, waived=waived, **DUE, **hold)
+    move = decide(now, serving(), seen(findings=findings, requests=50))
+    objects = [
+        one
+        for one in findings
+        if (
+            one.verdict is not Verdict.PASSED
+            and one.on_fail is not OnFail.ALERT
+            and one.guardrail not in waived
+        )
+        or (one.verdict is Verdict.FAILED and one.on_fail is not OnFail.HOLD)  # rolls back, or is told first
+    ]
+    assert (move is not None and move.event is Event.PROMOTE) == (not objects)
