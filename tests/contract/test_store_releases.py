@@ -124,6 +124,22 @@ def test_stale_deployment_revision_writes_nothing(stores: Stores, revision: int)
     assert everything(stores) == before
 
 
+@pytest.mark.parametrize("revision", [1, 3])
+def test_stale_view_of_the_stable_version_is_a_conflict(stores: Stores, revision: int) -> None:
+    """A change made from an older look, before the stable version changed, is a conflict and no fault of ours."""
+    register_many(stores, 2)
+    deploy(stores)
+    make_stable(stores, 1)
+    before = everything(stores)
+    with pytest.raises(LastgoodError, match="somebody else") as refused:
+        stores.releases.commit(
+            Change(deployment=Deployment(name="churn", model="churn", revision=revision), events=(draft(),))
+        )
+
+    assert refused.value.code is Code.CONFLICT
+    assert everything(stores) == before
+
+
 def test_stale_release_revision_writes_nothing(stores: Stores) -> None:
     """A release that somebody else moved is a conflict even where the deployment's revision fits."""
     register_many(stores, 1)

@@ -21,6 +21,7 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Blobs, Fleet, ReleaseStore
 from lastgood.settings import Settings
 
+_TRIES = 20
 _STEERABLE = (Phase.PROGRESSING, Phase.PAUSED)
 
 
@@ -69,27 +70,18 @@ class Releases:
         """
         version = self._registry.resolve(order.model, order.version)
         name = check_name(order.deployment or order.model, "deployment")
-        found = self._releases.deployment(name)
-        deployment = found or Deployment(name=name, model=version.model)
-        preflight.check_free(deployment, version)
-        failure = self._registry.failures([version]).get(version.digest)
-        preflight.check_not_failed(version, failure, order.override)
-        preflight.check_trusted(version, self._settings)
-        preflight.check_takes_the_same(self._stable(deployment), version)
-        preflight.check_plan_trusted(release_plan := order.plan or built_in(Strategy.CANARY), self._settings)
-        preflight.check_way_back(deployment, version.model, self._fleet)
-        preflight.check_artifact(version, self._blobs)
-        release = self._draft(order, release_plan, deployment, version, overridden=failure is not None)
-        revision = 0 if found is None else found.revision + 1
-        change = Change(
-            deployment=msgspec.structs.replace(deployment, revision=revision, release=0),
-            release=release,
-            events=(self._requested(release, version),),
-            notify=self._executor.channels(release),
-        )
-        stored = self._executor.commit(change)[1]
-        self._wake()
-        return stored
+        for _ in range(_TRIES):
+            change = self._start_of(order, version, name)
+            try:
+                stored = self._executor.commit(change)[1]
+            except LastgoodError as error:
+                if error.code is not Code.CONFLICT:
+                    raise
+                lost = error
+                continue  # somebody was first: read again, and name what stands in the way
+            self._wake()
+            return stored
+        raise lost
 
     def promote(self, name: str, *, full: bool, actor: str) -> Release:
         """Go to the next step at once, or with ``full`` straight to 100 %."""
@@ -158,6 +150,27 @@ class Releases:
         result = self._rollback.to_version(name, version=version, reason=reason, keep=keep, actor=actor)
         self._wake()
         return result
+
+    def _start_of(self, order: Order, version: Version, name: str) -> Change:
+        """Return the change that starts a release of ``version``, once nothing stands in its way."""
+        found = self._releases.deployment(name)
+        deployment = found or Deployment(name=name, model=version.model)
+        preflight.check_free(deployment, version)
+        failure = self._registry.failures([version]).get(version.digest)
+        preflight.check_not_failed(version, failure, order.override)
+        preflight.check_trusted(version, self._settings)
+        preflight.check_takes_the_same(self._stable(deployment), version)
+        preflight.check_plan_trusted(release_plan := order.plan or built_in(Strategy.CANARY), self._settings)
+        preflight.check_way_back(deployment, version.model, self._fleet)
+        preflight.check_artifact(version, self._blobs)
+        release = self._draft(order, release_plan, deployment, version, overridden=failure is not None)
+        revision = 0 if found is None else found.revision + 1
+        return Change(
+            deployment=msgspec.structs.replace(deployment, revision=revision, release=0),
+            release=release,
+            events=(self._requested(release, version),),
+            notify=self._executor.channels(release),
+        )
 
     def _stable(self, deployment: Deployment) -> Version | None:
         if deployment.stable is None:

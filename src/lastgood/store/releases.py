@@ -194,6 +194,8 @@ def _write_deployment(connection: Connection, change: Change) -> None:
     present = connection.execute(_DEPLOYMENT, {"name": deployment.name}).one_or_none()
     if deployment.revision == 0 and present is not None:
         raise _changed(f"The deployment {deployment.name!r} exists already.")
+    if deployment.revision > 0 and (present is None or present.revision != deployment.revision - 1):
+        raise _changed(f"The deployment {deployment.name!r} was changed by somebody else meanwhile.")
     stable = None if present is None else present.stable
     if deployment.stable != stable and not change.became_stable:
         raise _nameless(deployment, "new stable version, although it changes")
