@@ -15,7 +15,7 @@ from lastgood.domain.plan import Channel
 from lastgood.domain.release import Release
 from lastgood.domain.replay import Tables
 from lastgood.domain.route import RouteTable
-from lastgood.domain.traffic import Stratum
+from lastgood.domain.traffic import Stratum, TrafficMinute
 from lastgood.domain.version import Version
 from lastgood.wire.fleet import Desired, Observed
 from lastgood.wire.page import WorkerAck
@@ -109,6 +109,19 @@ class EvidenceStore(Protocol):
 
     def strata(self, release: int) -> Iterator[Stratum]:
         """Yield the strata in order."""
+
+
+class TrafficStore(Protocol):
+    """What stable versions answered, minute by minute: a bounded history that releases and limits are judged by."""
+
+    def add_traffic(self, minutes: Iterable[TrafficMinute]) -> None:
+        """Add these counts to what is kept of the same deployment, version and minute. One transaction."""
+
+    def traffic(self, deployment: str, *, since: int, version: int | None = None) -> list[TrafficMinute]:
+        """Return the minutes from ``since`` (epoch seconds // 60) on, oldest first, of one version when given."""
+
+    def drop_traffic(self, before: int) -> None:
+        """Forget all minutes before this one."""
 
 
 class Journal(Protocol):

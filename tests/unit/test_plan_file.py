@@ -83,7 +83,7 @@ def test_every_key_reaches_the_plan():
     assert plan.steps[3].message == "Ask the fraud team"
     health, errors, invalid, latency = plan.guardrails
     assert health.misses == 5
-    assert (errors.margin, errors.min_bad, errors.share, errors.maximum) == (1.5, 4, 0.7, 0.1)
+    assert (errors.margin.value, errors.min_bad, errors.share, errors.maximum) == (1.5, 4, 0.7, 0.1)
     assert (invalid.on_fail, invalid.maximum) == (OnFail.HOLD, None)
     assert invalid.share == pytest.approx(0.3)
     assert (latency.name, latency.quantile, latency.maximum, latency.min_samples) == ("slow", 0.95, 0.2, 70)

@@ -35,7 +35,7 @@ def alphas(plan: Plan) -> dict[str, float]:
 
 def initial_tests(plan: Plan) -> dict[str, Score]:
     """Return the comparisons' states before any data, by the guardrail's name."""
-    margins = {guardrail.name: guardrail.margin for guardrail in plan.guardrails}
+    margins = {guardrail.name: guardrail.margin.value for guardrail in plan.guardrails}
     return {name: score.initial(alpha, margins[name]) for name, alpha in alphas(plan).items() if alpha > 0.0}
 
 
@@ -92,7 +92,7 @@ def rate(guardrail: Guardrail, record: Record, alpha: float) -> Finding:
     n1, n0 = total.candidate.requests, total.stable.requests
     bad1, bad0 = bad(guardrail.metric, total.candidate), bad(guardrail.metric, total.stable)
     if test is None and alpha > 0.0:
-        test = score.initial(alpha, guardrail.margin)
+        test = score.initial(alpha, guardrail.margin.value)
     numbers = _rate_numbers(guardrail, record, test, alpha, (n1, bad1, n0, bad0))
     if not n1:
         text = _too_few(guardrail.name, 0, guardrail.min_samples)
@@ -147,7 +147,7 @@ def _rate_numbers(
         "e_value": None if log_e is None else sentences.ratio(log_e),
         "bound": None if test is None else 1.0 / test.alpha,
         "alpha": alpha,
-        "margin": guardrail.margin,
+        "margin": guardrail.margin.value,
         "maximum": guardrail.maximum,
         "missing": max(0, guardrail.min_samples - n1),
         "missing_bad": max(0, guardrail.min_bad - bad1),

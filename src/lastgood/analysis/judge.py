@@ -51,7 +51,7 @@ def judge(plan: Plan, evidence: Evidence, *, misses: int | None) -> tuple[Findin
                 return guardrails.health(guardrail, misses)
             case Metric.LATENCY:
                 return guardrails.latency(guardrail, record.total)
-            case Metric.ERRORS | Metric.INVALID_OUTPUT:
+            case Metric.ERRORS | Metric.INVALID_OUTPUT | Metric.TIMEOUTS | Metric.COUNTER:
                 return guardrails.rate(guardrail, record, parts[guardrail.name])
 
     return tuple(finding(guardrail) for guardrail in plan.guardrails)

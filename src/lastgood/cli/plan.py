@@ -115,7 +115,9 @@ def _guardrail(one: "Guardrail") -> str:
     elif metric == "latency":
         what = f"p{one.quantile * 100:g} latency is over {duration(one.maximum or 0)}"
     else:
-        what = f"the candidate's odds of {_BAD[metric]} are shown to be over {one.margin:g} times stable's"
+        what = (
+            f"the candidate's odds of {_BAD[metric]} are shown to be over {one.margin.value:g} times stable's"
+        )
         if one.maximum is not None:
             what += f", or the rate is over {percent(one.maximum * 100)}"
     return f"{one.name}: {one.on_fail.value} when {what}."

@@ -25,10 +25,49 @@ class OnFail(StrEnum):
 
 
 class OnDeadline(StrEnum):
-    """What happens when the plan's deadline passes without a verdict."""
+    """What happens when the plan's deadline passes without a verdict. Never a silent promotion."""
 
-    HOLD = "hold"
-    ROLLBACK = "rollback"
+    HOLD = "hold"  # paused until a person resumes, which sets a new deadline
+    ROLLBACK = "rollback"  # back to stable; the version is not blamed
+    ASK = "ask"  # paused; a person promotes by approving, or goes back
+
+
+class PromoteWhen(StrEnum):
+    """What must be true for a promotion, beside that no guardrail has failed."""
+
+    MEASURED = "measured"  # the steps' times and samples are over, and every guardrail has passed
+    PROVEN = "proven"  # every guardrail has shown that the candidate is not worse than its proof margin
+
+
+class NoData(StrEnum):
+    """What a guardrail without any data does when a step would end."""
+
+    HOLD = "hold"  # it is inconclusive, and stands in the way of the promotion
+    FAIL = "fail"  # as if it had failed: its on_fail
+    IGNORE = "ignore"  # it stands in nobody's way; at least one other must have measured something
+
+
+class MarginKind(StrEnum):
+    """How a margin is meant."""
+
+    ODDS = "odds"  # the candidate's odds of a bad request, as a multiple of stable's
+    ABSOLUTE = "absolute"  # the candidate's rate of bad requests minus stable's
+
+
+class Margin(msgspec.Struct, frozen=True):
+    """The smallest difference that matters: an odds ratio of at least 1, or a difference of rates above 0."""
+
+    kind: MarginKind = MarginKind.ODDS
+    value: float = 1.2
+
+
+class UnitsChoice(StrEnum):
+    """Which units a plan's bad/total guardrails count; ``auto`` looks at stable's history."""
+
+    AUTO = "auto"
+    REQUESTS = "requests"
+    KEYS = "keys"
+    HOSTS = "hosts"
 
 
 class StepKind(StrEnum):
@@ -58,31 +97,58 @@ class Metric(StrEnum):
 
     HEALTH = "health"  # the candidate's host answers
     ERRORS = "errors"  # requests that the candidate failed (raised, timed out, host gone)
+    TIMEOUTS = "timeouts"  # those among them that ran out of time
     INVALID_OUTPUT = "invalid_output"  # answers with NaN, infinity or the wrong shape
     LATENCY = "latency"  # seconds from gateway to host and back
+    COUNTER = "counter"  # a bad/total counter that the version itself reports
+
+
+class LatencyTest(StrEnum):
+    """How a latency guardrail compares the candidate with stable."""
+
+    NONE = "none"  # not at all: only the hard maximum counts
+    OBJECTIVE = "objective"  # by the share of requests slower than the objective
+    QUANTILES = "quantiles"  # by the shares of requests slower than quantiles of both arms' past
+    DISTRIBUTION = "distribution"  # the whole distribution, by ranks
+
+
+DEFAULT_PROOF: Final = (Margin(MarginKind.ODDS, 2.0), Margin(MarginKind.ABSOLUTE, 0.01))
+"""Odds suit rates of any size; where nothing ever goes wrong they can show nothing, and one point can."""
+
+DEFAULT_QUANTILES: Final = (0.5, 0.9, 0.98, 0.998)
 
 
 class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
     """A metric with a bound and what to do when it is broken.
 
-    ``margin`` is an odds ratio, at least 1: the candidate's odds of a bad request may be that many
-    times stable's before it counts as worse. ``min_bad`` candidate failures are needed before a
-    comparison may fail. ``maximum`` is a hard limit on a rate (0 to 1) or, for latency, on the
-    ``quantile`` in seconds; it is judged once the candidate has answered ``min_samples`` requests.
-    ``misses`` health checks in a row fail. ``share`` is this guardrail's part of the plan's
-    ``false_rollback_rate``, 0 for those that are not statistical.
+    ``margin`` is the smallest difference to stable that counts as worse; for a latency distribution it is a factor
+    of time (an odds margin of 1.2 stands for "up to 1.2 times as slow"). ``min_bad`` candidate failures are needed
+    before a comparison may fail. ``proof`` are the margins within which the candidate must be shown not to be worse
+    when the plan promotes by proof; showing any of them is enough. ``maximum`` is a hard limit on a rate (0 to 1)
+    or, for latency, on the ``quantile`` in seconds; it is judged once the candidate has answered ``min_samples``
+    requests. ``latency_test``, ``objective`` (seconds) and ``quantiles`` say how latencies are compared,
+    ``counter`` names the version's own counter. ``misses`` health checks in a row fail. ``share`` is this
+    guardrail's part of the plan's ``false_rollback_rate``, 0 for those that compare nothing. A ``dry_run`` guardrail
+    is judged at the whole rate and shown, and nothing follows from it.
     """
 
     name: str
     metric: Metric
     on_fail: OnFail = OnFail.ROLLBACK
-    margin: float = 1.2
+    margin: Margin = Margin()
+    proof: tuple[Margin, ...] = DEFAULT_PROOF
     min_bad: int = 2
     maximum: float | None = None
     quantile: float = 0.99
+    latency_test: LatencyTest = LatencyTest.NONE
+    objective: float | None = None
+    quantiles: tuple[float, ...] = ()
+    counter: str = ""
     min_samples: int = 50
     misses: int = 3
     share: float = 0.0
+    no_data: NoData = NoData.HOLD
+    dry_run: bool = False
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +167,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``deadline`` bounds the time from the first traffic until promotion; ``rollback_deadline`` and
     ``promote_deadline`` bound how long a route change may stay unacknowledged; ``validate_deadline``
-    how long the candidate may take to load and warm up.
+    how long the candidate may take to load and warm up. ``soak`` is the least time from the first traffic until
+    promotion. With ``promote_when`` proven, ``false_promotion_rate`` is the chance that a candidate that is worse by
+    the proof margin or more is promoted.
     """
 
     strategy: Strategy = Strategy.CANARY
     steps: tuple[Step, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
     false_rollback_rate: float = 0.01
+    promote_when: PromoteWhen = PromoteWhen.MEASURED
+    false_promotion_rate: float = 0.05
+    soak: float = 0.0
+    units: UnitsChoice = UnitsChoice.AUTO
     watch: float = 0.0
     deadline: float = 7 * 86_400.0
     on_deadline: OnDeadline = OnDeadline.HOLD

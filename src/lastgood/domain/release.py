@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from lastgood.domain.plan import Plan
+from lastgood.domain.traffic import Baseline
 from lastgood.errors import Code, LastgoodError
 
 
@@ -122,6 +123,7 @@ class HoldReason(StrEnum):
     APPROVAL = "approval"  # an approve step of the plan
     GUARDRAIL = "guardrail"  # a guardrail whose on_fail is hold
     INCONCLUSIVE = "inconclusive"  # the deadline passed without enough evidence
+    REFLEX = "reflex"  # gateways took the candidate out by themselves, and the guardrails have not decided
     PERSON = "person"  # somebody typed pause
 
 
@@ -151,6 +153,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     phase has lasted too long. ``waived`` guardrails were overruled by a person, ``alerted`` ones have been
     told. ``host_starts`` is how often the candidate's host had started when it was validated. ``timings``
     holds milliseconds from the request or verdict that began a rollback: ``published``, ``verified``.
+    ``baseline`` is what stable did before, fixed when the release began. ``tries`` grows when a person sends the
+    candidate traffic again after gateways had taken it out by themselves.
     """
 
     id: int
@@ -182,6 +186,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     host_starts: int = 0
     generation: int | None = None
     deadline: float | None = None
+    baseline: Baseline = Baseline()
+    tries: int = 0
     evidence: dict[str, Any] = {}
     timings: dict[str, float] = {}
 

@@ -21,7 +21,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     ``weight`` is the candidate's share in basis points (0 to 10 000). ``release`` salts the sticky
     assignment and is counted under; None when no candidate is set. ``stage`` is the step of the plan
-    that this route serves, so that counts of different stages are never mixed. ``standby`` is the last
+    that this route serves, so that counts of different stages are never mixed. ``tries`` grows when a person sends
+    the candidate traffic again after gateways had taken it out by themselves. ``standby`` is the last
     good version, resident, that answers when stable's host cannot.
     """
 
@@ -33,6 +34,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 0
     release: int | None = None
     stage: int = 0
+    tries: int = 0
     standby: Target | None = None
 
     def targets(self) -> tuple[Target, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from lastgood.domain.plan import OnFail
+from lastgood.domain.plan import NoData, OnFail
 
 
 class Verdict(StrEnum):
@@ -18,11 +18,19 @@ class Verdict(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What one guardrail says now, in one ``sentence`` for a person and ``numbers`` for a machine."""
+    """What one guardrail says now, in one ``sentence`` for a person and ``numbers`` for a machine.
+
+    ``no_data`` is set while nothing at all has been measured, to what the plan wants then. ``proven`` is whether the
+    candidate has been shown not to be worse than the proof margin; None where the plan does not ask for it. From a
+    ``dry_run`` finding nothing follows.
+    """
 
     guardrail: str
     metric: str
     verdict: Verdict
     on_fail: OnFail
     sentence: str
+    no_data: NoData | None = None
+    proven: bool | None = None
+    dry_run: bool = False
     numbers: dict[str, Any] = {}

@@ -27,6 +27,20 @@ class VersionTotals(msgspec.Struct, kw_only=True):
     fallbacks: dict[str, int] = {}
 
 
+class Reflex(msgspec.Struct, kw_only=True):
+    """A worker has taken a candidate out by itself: in this try of this release it sends it nothing more.
+
+    ``failures`` of the last ``requests`` failed; ``log_likelihood`` is the natural logarithm of how much likelier
+    that is for a version that fails every other request than for one that fails as stable does.
+    """
+
+    release: int
+    tries: int
+    failures: int
+    requests: int
+    log_likelihood: float
+
+
 class WorkerReport(msgspec.Struct, kw_only=True):
     """One worker's counts. ``epoch`` is when it started (nanoseconds since the epoch, unique per life).
 
@@ -40,6 +54,7 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     written_at: float
     stages: list[StageCounts] = []
     totals: list[VersionTotals] = []
+    reflexes: list[Reflex] = []
     bad_requests: int = 0
     unanswered: int = 0
     in_flight: int = 0
