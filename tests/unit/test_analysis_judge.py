@@ -12,11 +12,12 @@ from lastgood.analysis.guardrails import alphas
 from lastgood.analysis.judge import candidate_requests, fold, judge
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, Metric, Plan, Strategy, built_in
-from lastgood.domain.traffic import ArmCounts, Stratum
+from lastgood.domain.traffic import ArmCounts, Baseline, Stratum
 from lastgood.domain.verdict import Finding, Verdict
 from lastgood.errors import LastgoodError
 
 EMPTY = Evidence(release=7)
+BASELINE = Baseline()
 ERRORS = Guardrail(name="errors", metric=Metric.ERRORS, share=1.0)
 
 
@@ -35,18 +36,18 @@ def stratum(sequence: int, candidate: ArmCounts, stable: ArmCounts, stage: int =
 
 
 def folded(rules: Plan, *arms: tuple[ArmCounts, ArmCounts]) -> Evidence:
-    return fold(rules, EMPTY, [stratum(number, *pair) for number, pair in enumerate(arms, start=1)])
+    return fold(rules, BASELINE, EMPTY, [stratum(number, *pair) for number, pair in enumerate(arms, start=1)])
 
 
 def only(rules: Plan, evidence: Evidence, misses: int | None = 0) -> Finding:
-    (finding,) = judge(rules, evidence, misses=misses)
+    (finding,) = judge(rules, BASELINE, evidence, misses=misses)
     return finding
 
 
 def test_without_data_nothing_passes_but_health() -> None:
     """No counts at all: every guardrail of every built-in plan is inconclusive, health says what it knows."""
     for strategy in Strategy:
-        health, *others = judge(built_in(strategy), EMPTY, misses=None)
+        health, *others = judge(built_in(strategy), BASELINE, EMPTY, misses=None)
 
         assert health.verdict is Verdict.ERROR
         assert [finding.verdict for finding in others] == [Verdict.INCONCLUSIVE] * len(others)
@@ -149,7 +150,7 @@ def test_invalid_output_is_compared_apart_from_errors() -> None:
     """Invalid answers fail their own guardrail and leave that of errors alone."""
     invalid = Guardrail(name="nan", metric=Metric.INVALID_OUTPUT, share=1.0)
     rules = plan(ERRORS, invalid)
-    errors, nan = judge(rules, folded(rules, (arm(60, invalid=30), arm(540))), misses=0)
+    errors, nan = judge(rules, BASELINE, folded(rules, (arm(60, invalid=30), arm(540))), misses=0)
 
     assert (errors.verdict, nan.verdict) == (Verdict.PASSED, Verdict.FAILED)
 
@@ -174,7 +175,7 @@ def test_a_guardrail_that_cannot_fail_is_an_error() -> None:
     """A latency guardrail without maximum, or a comparison without a share of the rate, measures nothing."""
     share_of_none = Guardrail(name="other", metric=Metric.ERRORS, share=0.0)
     rules = plan(Guardrail(name="latency", metric=Metric.LATENCY), ERRORS, share_of_none)
-    latency, _, other = judge(rules, folded(rules, (arm(100), arm(900))), misses=0)
+    latency, _, other = judge(rules, BASELINE, folded(rules, (arm(100), arm(900))), misses=0)
 
     assert latency.verdict is Verdict.ERROR
     assert other.verdict is Verdict.ERROR
@@ -194,7 +195,7 @@ def test_the_false_rollback_rate_is_shared_and_never_exceeded() -> None:
 def test_candidate_requests_are_known_by_stage() -> None:
     """Each stage has its own count; a stage without strata has none."""
     rules = plan(ERRORS)
-    evidence = fold(rules, EMPTY, [stratum(1, arm(5), arm(95), 0), stratum(2, arm(25), arm(75), 2)])
+    evidence = fold(rules, BASELINE, EMPTY, [stratum(1, arm(5), arm(95), 0), stratum(2, arm(25), arm(75), 2)])
 
     assert [candidate_requests(evidence, stage) for stage in (0, 1, 2)] == [5, 0, 25]
     assert evidence.sequence == 2
@@ -204,13 +205,13 @@ def test_strata_are_folded_in_order_and_once() -> None:
     """A stratum that is folded twice, out of order, or from another release is refused."""
     rules = plan(ERRORS)
     one = stratum(1, arm(5), arm(95))
-    evidence = fold(rules, EMPTY, [one])
+    evidence = fold(rules, BASELINE, EMPTY, [one])
 
     for wrong in (one, stratum(3, arm(5), arm(95))):
         with pytest.raises(LastgoodError, match="cannot follow"):
-            fold(rules, evidence, [wrong])
+            fold(rules, BASELINE, evidence, [wrong])
     with pytest.raises(LastgoodError, match="cannot follow"):
-        fold(rules, Evidence(release=8), [one])
+        fold(rules, BASELINE, Evidence(release=8), [one])
 
 
 ARMS = st.builds(
@@ -229,12 +230,12 @@ def test_evidence_is_the_same_however_it_is_batched_and_stored(
     """Folding all at once equals folding in two parts with JSON in between, bit for bit; findings are plain."""
     rules = built_in(Strategy.BLUE_GREEN)
     strata = [stratum(number, *pair) for number, pair in enumerate(arms, start=1)]
-    whole = fold(rules, EMPTY, strata)
-    first = fold(rules, EMPTY, strata[:cut])
+    whole = fold(rules, BASELINE, EMPTY, strata)
+    first = fold(rules, BASELINE, EMPTY, strata[:cut])
     stored = msgspec.json.decode(json.dumps(msgspec.to_builtins(first)), type=Evidence)
 
-    assert fold(rules, stored, strata[cut:]) == whole
-    for finding in judge(rules, whole, misses=0):
+    assert fold(rules, BASELINE, stored, strata[cut:]) == whole
+    for finding in judge(rules, BASELINE, whole, misses=0):
         assert json.loads(json.dumps(finding.numbers)) == finding.numbers
         assert finding.sentence.startswith(f"{finding.guardrail}: ")
         assert finding.sentence.endswith(".")

@@ -35,8 +35,8 @@ def test_a_stratum_closes_with_enough_requests_of_both_arms_together() -> None:
     few = {"0:1": [counts(1, 8)], "1:1": [counts(1, 9)]}
     enough = {"0:1": [counts(1, 9)], "1:1": [counts(1, 9)]}
 
-    assert collect(EMPTY, few, release=7, now=5.0) == (EMPTY, ())
-    evidence, (stratum,) = collect(EMPTY, enough, release=7, now=5.0)
+    assert collect(EMPTY, few, release=7, now=5.0) == (EMPTY, (), ())
+    evidence, (stratum,), _ = collect(EMPTY, enough, release=7, now=5.0)
     assert (stratum.sequence, stratum.stage, stratum.closed_at) == (1, 0, 5.0)
     assert stratum.candidate == ArmCounts(requests=2, latency={9: 2})
     assert stratum.stable.requests == 18 == MIN_REQUESTS - 2
@@ -47,17 +47,17 @@ def test_a_stratum_needs_a_candidate_request() -> None:
     """Any number of stable's requests alone stays open, also on flush."""
     lives = {"0:1": [counts(0, 5000)]}
 
-    assert collect(EMPTY, lives, release=7, now=1.0) == (EMPTY, ())
-    assert collect(EMPTY, lives, release=7, now=1.0, flush=True) == (EMPTY, ())
+    assert collect(EMPTY, lives, release=7, now=1.0) == (EMPTY, (), ())
+    assert collect(EMPTY, lives, release=7, now=1.0, flush=True) == (EMPTY, (), ())
 
 
 def test_the_same_counts_are_used_once() -> None:
     """The same report again closes nothing; a later one gives only what is new."""
-    evidence, strata = collect(EMPTY, {"0:1": [counts(5, 20)]}, release=7, now=1.0)
+    evidence, strata, _ = collect(EMPTY, {"0:1": [counts(5, 20)]}, release=7, now=1.0)
     evidence = closed(evidence, strata)
 
-    assert collect(evidence, {"0:1": [counts(5, 20)]}, release=7, now=2.0, flush=True) == (evidence, ())
-    _, (second,) = collect(evidence, {"0:1": [counts(8, 60)]}, release=7, now=3.0)
+    assert collect(evidence, {"0:1": [counts(5, 20)]}, release=7, now=2.0, flush=True) == (evidence, (), ())
+    _, (second,), _ = collect(evidence, {"0:1": [counts(8, 60)]}, release=7, now=3.0)
     assert (second.sequence, second.candidate.requests, second.stable.requests) == (2, 3, 40)
 
 
@@ -73,7 +73,7 @@ def test_whether_a_stratum_closes_does_not_look_at_outcomes() -> None:
 
 def test_a_flush_closes_what_is_there() -> None:
     """When a stage ends, a single candidate request becomes evidence."""
-    _, (stratum,) = collect(EMPTY, {"0:1": [counts(1, 0, errors=1)]}, release=7, now=1.0, flush=True)
+    _, (stratum,), _ = collect(EMPTY, {"0:1": [counts(1, 0, errors=1)]}, release=7, now=1.0, flush=True)
 
     assert stratum.candidate.errors == 1
 
@@ -81,11 +81,11 @@ def test_a_flush_closes_what_is_there() -> None:
 def test_late_counts_form_strata_of_their_own_stage() -> None:
     """Counts of an earlier stage are not mixed into those of a later one."""
     lives = {"0:1": [counts(5, 95, stage=0), counts(25, 75, stage=1)]}
-    evidence, strata = collect(EMPTY, lives, release=7, now=1.0)
+    evidence, strata, _ = collect(EMPTY, lives, release=7, now=1.0)
     assert [(s.sequence, s.stage, s.candidate.requests) for s in strata] == [(1, 0, 5), (2, 1, 25)]
 
     lives = {"0:1": [counts(7, 120, stage=0), counts(26, 80, stage=1)]}
-    _, late = collect(closed(evidence, strata), lives, release=7, now=2.0)
+    _, late, _ = collect(closed(evidence, strata), lives, release=7, now=2.0)
     assert [(s.sequence, s.stage, s.candidate.requests) for s in late] == [(3, 0, 2)]
 
 
@@ -93,7 +93,7 @@ def test_counts_of_other_releases_are_left_out() -> None:
     """A worker may still report a release of before."""
     lives = {"0:1": [counts(50, 50, release=6)]}
 
-    assert collect(EMPTY, lives, release=7, now=1.0, flush=True) == (EMPTY, ())
+    assert collect(EMPTY, lives, release=7, now=1.0, flush=True) == (EMPTY, (), ())
     with pytest.raises(LastgoodError, match="release 7"):
         collect(EMPTY, lives, release=6, now=1.0)
 
@@ -103,7 +103,7 @@ def test_counts_of_other_releases_are_left_out() -> None:
 )
 def test_counts_that_shrink_or_contradict_are_an_error(after: StageCounts) -> None:
     """Counts that go down within a life, or hold more failures than requests, never become evidence."""
-    evidence, strata = collect(EMPTY, {"0:1": [counts(5, 20, errors=2)]}, release=7, now=1.0)
+    evidence, strata, _ = collect(EMPTY, {"0:1": [counts(5, 20, errors=2)]}, release=7, now=1.0)
 
     with pytest.raises(LastgoodError) as caught:
         collect(closed(evidence, strata), {"0:1": [after]}, release=7, now=2.0)
@@ -116,21 +116,21 @@ def test_a_life_is_forgotten_when_it_is_used_up() -> None:
     life = [counts(5, 20)]
     assert not used_up(EMPTY, "0:1", life)
 
-    evidence, strata = collect(EMPTY, {"0:1": life}, release=7, now=1.0)
+    evidence, strata, _ = collect(EMPTY, {"0:1": life}, release=7, now=1.0)
     evidence = closed(evidence, strata)
     assert used_up(evidence, "0:1", life)
     assert not used_up(evidence, "0:1", [counts(5, 21)])
 
     evidence = forget(evidence, "0:1")
     assert evidence.seen == {}
-    _, (stratum,) = collect(evidence, {"0:2": [counts(2, 30)]}, release=7, now=2.0)
+    _, (stratum,), _ = collect(evidence, {"0:2": [counts(2, 30)]}, release=7, now=2.0)
     assert stratum.candidate.requests == 2
 
 
 def test_a_dead_lifes_open_counts_still_count() -> None:
     """What a life counted before it died joins its successor's counts in the next stratum."""
     lives = {"0:1": [counts(2, 10)], "0:2": [counts(1, 10)]}
-    _, (stratum,) = collect(EMPTY, lives, release=7, now=1.0)
+    _, (stratum,), _ = collect(EMPTY, lives, release=7, now=1.0)
 
     assert (stratum.candidate.requests, stratum.stable.requests) == (3, 20)
 
@@ -165,8 +165,8 @@ def test_strata_do_not_depend_on_how_workers_share_the_requests(
     done: list[tuple[int, bool, bool, int]] = []
     for number, batch in enumerate(batches):
         done += batch
-        alone, strata_alone = collect(alone, tally(done, 1), release=7, now=float(number))
-        shared, strata_shared = collect(shared, tally(done, workers), release=7, now=float(number))
+        alone, strata_alone, _ = collect(alone, tally(done, 1), release=7, now=float(number))
+        shared, strata_shared, _ = collect(shared, tally(done, workers), release=7, now=float(number))
         assert strata_alone == strata_shared
         assert json.loads(json.dumps(shared.seen)) == shared.seen
         alone, shared = closed(alone, strata_alone), closed(shared, strata_shared)

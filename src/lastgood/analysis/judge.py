@@ -9,14 +9,14 @@ from lastgood.analysis.counts import added
 from lastgood.analysis.record import Arms, Record, read, write
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, Metric, Plan
-from lastgood.domain.traffic import ArmCounts, Stratum
+from lastgood.domain.traffic import ArmCounts, Baseline, Stratum
 from lastgood.domain.verdict import Finding
 from lastgood.errors import Code, LastgoodError
 from lastgood.stats import score
 
 
-def fold(plan: Plan, evidence: Evidence, strata: Sequence[Stratum]) -> Evidence:
-    """Return the evidence with the strata folded in, in order.
+def fold(plan: Plan, baseline: Baseline, evidence: Evidence, strata: Sequence[Stratum]) -> Evidence:
+    """Return the evidence with the strata folded in, in order; ``baseline`` is what stable did before the release.
 
     The strata must follow the evidence's ``sequence`` without a gap, else ``internal``: a stratum counted twice
     or left out would make the evidence wrong. The same strata give the same evidence, bit for bit.
@@ -36,7 +36,15 @@ def fold(plan: Plan, evidence: Evidence, strata: Sequence[Stratum]) -> Evidence:
     return msgspec.structs.replace(evidence, sequence=sequence, states=write(record))
 
 
-def judge(plan: Plan, evidence: Evidence, *, misses: int | None) -> tuple[Finding, ...]:
+def judge(
+    plan: Plan,
+    baseline: Baseline,
+    evidence: Evidence,
+    *,
+    misses: int | None,
+    corrupt: Sequence[str] = (),
+    intervals: bool = True,
+) -> tuple[Finding, ...]:
     """Return one finding for each guardrail of the plan, in its order.
 
     ``misses`` is how many health checks in a row the candidate's host has not answered; None when it cannot be

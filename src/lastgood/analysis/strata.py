@@ -24,8 +24,8 @@ Lives = Mapping[str, Sequence[StageCounts]]
 
 
 def collect(
-    evidence: Evidence, lives: Lives, *, release: int, now: float, flush: bool = False
-) -> tuple[Evidence, tuple[Stratum, ...]]:
+    evidence: Evidence, lives: Lives, *, release: int, now: float, keys: bool = False, flush: bool = False
+) -> tuple[Evidence, tuple[Stratum, ...], tuple[LastgoodError, ...]]:
     """Return the evidence with its ``seen`` advanced, and the strata that close now, by stage.
 
     The strata carry the sequence numbers after the evidence's own, which stays as it is until they are folded in.
@@ -64,8 +64,8 @@ def collect(
             )
         )
     if not strata:
-        return evidence, ()
-    return msgspec.structs.replace(evidence, seen=_write(seen)), tuple(strata)
+        return evidence, (), ()
+    return msgspec.structs.replace(evidence, seen=_write(seen)), tuple(strata), ()
 
 
 def used_up(evidence: Evidence, life: str, stages: Sequence[StageCounts]) -> bool:

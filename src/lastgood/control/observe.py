@@ -11,8 +11,9 @@ from lastgood.domain.change import Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Metric
 from lastgood.domain.release import Phase, Release
-from lastgood.domain.traffic import StageCounts, Stratum
+from lastgood.domain.traffic import StageCounts, Stratum, Units
 from lastgood.domain.verdict import Finding
+from lastgood.errors import LastgoodError
 from lastgood.ports import EvidenceStore, Fleet, ReleaseStore, Reports
 from lastgood.settings import Settings
 from lastgood.wire.fleet import HostState, Observed
@@ -103,24 +104,31 @@ class Observer:
     def _measure(self, release: Release, candidate: HostView, now: float) -> tuple[int, tuple[Finding, ...]]:
         evidence = self.evidence(release)
         stage = max(release.plan.stage_at(release.step), 0)
-        folded, strata = self._fold(release, evidence, now, flush=False)
+        folded, strata, faults = self._fold(release, evidence, now, flush=False)
         if self._last_ones_complete(release, folded, stage, now):
             # Small strata are weak evidence, so the open rest is closed only where it ends the step.
-            whole, rest = self._fold(release, evidence, now, flush=True)
+            whole, rest, faults = self._fold(release, evidence, now, flush=True)
             if candidate_requests(whole, stage) >= release.plan.steps[release.step].samples:
                 folded, strata = whole, rest
         if strata:
             self._store.save_evidence(EvidenceStep(before=evidence.sequence, evidence=folded, strata=strata))
             evidence = self._evidence[release.id] = folded
-        findings = judge(release.plan, evidence, misses=self._misses(release, candidate))
+        findings = judge(
+            release.plan,
+            release.baseline,
+            evidence,
+            misses=self._misses(release, candidate),
+            corrupt=[fault.details["life"] for fault in faults],
+        )
         return candidate_requests(evidence, stage), findings
 
     def _fold(
         self, release: Release, evidence: Evidence, now: float, *, flush: bool
-    ) -> tuple[Evidence, tuple[Stratum, ...]]:
-        lives = self._lives(release.id)
-        opened, strata = collect(evidence, lives, release=release.id, now=now, flush=flush)
-        return (fold(release.plan, opened, strata) if strata else evidence), strata
+    ) -> tuple[Evidence, tuple[Stratum, ...], tuple[LastgoodError, ...]]:
+        lives, keys = self._lives(release.id), release.baseline.units is Units.KEYS
+        opened, strata, faults = collect(evidence, lives, release=release.id, now=now, keys=keys, flush=flush)
+        folded = fold(release.plan, release.baseline, opened, strata) if strata else evidence
+        return folded, strata, faults
 
     def _last_ones_complete(self, release: Release, evidence: Evidence, stage: int, now: float) -> bool:
         """Whether the step's time is over and only its sample minimum may be missing."""
@@ -132,7 +140,9 @@ class Observer:
         """Judge what can be judged without a second arm: whether the host answers."""
         if not candidate.starts:
             return ()
-        findings = judge(release.plan, self.evidence(release), misses=self._misses(release, candidate))
+        findings = judge(
+            release.plan, release.baseline, self.evidence(release), misses=self._misses(release, candidate)
+        )
         return tuple(finding for finding in findings if finding.metric == Metric.HEALTH.value)
 
     def peek(self, release: Release) -> Situation:
@@ -145,7 +155,7 @@ class Observer:
             target=None,
             last_good=None,
             acknowledged=False,
-            findings=judge(release.plan, evidence, misses=self._misses(release, candidate)),
+            findings=judge(release.plan, release.baseline, evidence, misses=self._misses(release, candidate)),
             requests=candidate_requests(evidence, max(release.plan.stage_at(release.step), 0)),
         )
 
