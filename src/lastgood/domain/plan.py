@@ -162,6 +162,29 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None = None
 
 
+class OnRollback(StrEnum):
+    """What a rollback does with the data of a release."""
+
+    RESTORE = "restore"  # back to the snapshot, together with the model; what it replaces is kept and counted
+    KEEP = "keep"  # the model goes back, the data stays as it is
+    FREEZE = "freeze"  # the migration is one-way: nothing moves, a person is told
+
+
+class DataPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a release does with the data that its versions depend on.
+
+    ``source`` is captured before ``migrate`` (a program and its arguments, run without a shell for at most
+    ``migrate_timeout`` seconds; empty for none) changes it. With ``hold`` requests wait from before the migration until
+    all traffic is on the candidate: for data that the stable version cannot read any more.
+    """
+
+    source: str
+    on_rollback: OnRollback = OnRollback.RESTORE
+    migrate: tuple[str, ...] = ()
+    migrate_timeout: float = 600.0
+    hold: bool = False
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a release runs. Durations are seconds, ``false_rollback_rate`` is a probability per release.
 
@@ -187,6 +210,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     promote_deadline: float = 30.0
     rollback_deadline: float = 30.0
     notify: tuple[Channel, ...] = ()
+    data: DataPlan | None = None
 
     def weight_at(self, step: int) -> int:
         """Return the weight in force at ``step``: that of the last weight step up to it, else 0."""

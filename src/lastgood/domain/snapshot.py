@@ -1,5 +1,8 @@
 """A snapshot: a captured, verified state of data that a version depends on; and what a restore replaced."""
 
+import hashlib
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -64,3 +67,76 @@ class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     kept: Snapshot
     tables: dict[str, Gained]
+
+
+class DataStage(StrEnum):
+    """How far a release is with its data. Each is saved before the work that leads to the next begins."""
+
+    CAPTURING = "capturing"  # a snapshot is being taken
+    CAPTURED = "captured"  # it is there, and was read back
+    STAGED = "staged"  # the way back lies beside the live data, ready to be swapped in
+    MIGRATING = "migrating"  # the plan's command may have begun to change the live data
+    MIGRATED = "migrated"  # it has ended well
+    HOLDING = "holding"  # on the way back: requests wait for the swap
+    SWAPPED = "swapped"  # the snapshot's state is live again, what it replaced is kept
+    COUNTED = "counted"  # what it replaced has been counted and exported
+
+
+class DataProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """A release's data: how far it is, what was captured, and what a restore replaced.
+
+    ``held`` is since when requests wait for a flip (None: they do not), ``held_ms`` how long they did in the last one.
+    ``tries`` counts swaps that somebody's lock made impossible, ``retry_at`` is when the next one may be tried,
+    ``error`` what stood in the way.
+    """
+
+    source: str
+    stage: DataStage
+    snapshot: Snapshot | None = None
+    quarantine: Quarantine | None = None
+    held: float | None = None
+    held_ms: float | None = None
+    tries: int = 0
+    retry_at: float = 0.0
+    error: str = ""
+
+    @property
+    def staged(self) -> bool:
+        """Whether the way back lies ready beside the live data."""
+        return self.stage in (DataStage.STAGED, DataStage.MIGRATING, DataStage.MIGRATED, DataStage.HOLDING)
+
+
+def schema_of(tables: Mapping[str, Sequence[Column]]) -> Schema:
+    """Return the schema with these tables; its id is a sha256 of their names, columns and types."""
+    plain = {name: tuple(columns) for name, columns in tables.items()}
+    text = msgspec.json.encode(sorted(plain.items()))
+    return Schema(id=f"sha256:{hashlib.sha256(text).hexdigest()}", tables=plain)
+
+
+def misfits(needed: Schema, live: Schema) -> tuple[str, ...]:
+    """Say what a reader of ``needed`` would not find in ``live``: missing tables, missing columns, other types.
+
+    Tables and columns that it does not know disturb nobody.
+    """
+    found = []
+    for name, columns in sorted(needed.tables.items()):
+        if name not in live.tables:
+            found.append(f"there is no table {name!r}")
+            continue
+        types = {column.name: column.type for column in live.tables[name]}
+        for column in columns:
+            if column.name not in types:
+                found.append(f"{name}.{column.name} is missing")
+            elif types[column.name] != column.type:
+                found.append(f"{name}.{column.name} is {types[column.name]}, not {column.type}")
+    return tuple(found)
+
+
+def snapshot_token(release: int) -> str:
+    """Return the token under which a release captures its data."""
+    return f"r{release}_snapshot"
+
+
+def restore_token(release: int) -> str:
+    """Return the token under which a release stages its way back; what that replaces is kept under it, too."""
+    return f"r{release}_restore"

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.snapshot import Schema
 from lastgood.errors import Code, LastgoodError
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
@@ -58,7 +59,10 @@ class GitState(msgspec.Struct, frozen=True):
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable version. ``number`` counts 1, 2, 3 within its model; ``digest`` is ``sha256:<hex>``."""
+    """One immutable version. ``number`` counts 1, 2, 3 within its model; ``digest`` is ``sha256:<hex>``.
+
+    ``needs`` is its data contract: by source, the tables and columns that it reads while it serves.
+    """
 
     model: str
     number: int
@@ -72,6 +76,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     git: GitState | None = None
     metrics: dict[str, float] = {}
     dependencies: dict[str, str] = {}
+    needs: dict[str, Schema] = {}
     created_at: float
     created_by: str
 
