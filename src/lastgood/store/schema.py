@@ -198,6 +198,17 @@ strata: Final = Table(
     Column("document", Text, nullable=False),
 )
 
+traffic: Final = Table(  # refers to nothing: what is counted of a deployment never stands in anybody's way
+    "traffic",
+    metadata,
+    Column("deployment", Text, primary_key=True),
+    Column("minute", Whole, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("format", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("traffic_by_minute", "minute"),
+)
+
 outbox: Final = Table(  # ``outcome``: NULL while it waits, then sent or given_up
     "outbox",
     metadata,
