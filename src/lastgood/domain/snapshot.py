@@ -85,8 +85,9 @@ class DataStage(StrEnum):
 class DataProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A release's data: how far it is, what was captured, and what a restore replaced.
 
-    ``held`` is since when requests wait for a flip (None: they do not), ``held_ms`` how long they did in the last one.
-    ``tries`` counts swaps that somebody's lock made impossible, ``retry_at`` is when the next one may be tried,
+    ``touched`` is whether the live data may be other than the snapshot by this release's doing: its migration has begun,
+    or its candidate had traffic. ``held`` is since when requests wait for a flip (None: they do not), ``held_ms`` how
+    long they did in the last one. ``tries`` counts swaps that somebody's lock made impossible, ``retry_at`` is when the next one may be tried,
     ``error`` what stood in the way.
     """
 
@@ -94,6 +95,7 @@ class DataProgress(msgspec.Struct, frozen=True, kw_only=True):
     stage: DataStage
     snapshot: Snapshot | None = None
     quarantine: Quarantine | None = None
+    touched: bool = False
     held: float | None = None
     held_ms: float | None = None
     tries: int = 0
