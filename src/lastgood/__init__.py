@@ -1,7 +1,8 @@
 """Keeps a deployed machine-learning model on its last good version.
 
 The command ``lastgood`` and its HTTP APIs do the work; these names are for Python programs beside them: reading
-settings, checking a plan before it is used, reading what the control API answers.
+settings, checking a plan before it is used, reading what the control API answers, and counting what a model in Python
+knows of its own answers (:func:`count`).
 
     from pathlib import Path
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lastgood.domain.verdict import Finding, Verdict
     from lastgood.domain.version import Format, Signature, Tensor, Version
     from lastgood.errors import Code, LastgoodError
+    from lastgood.host.counting import count
     from lastgood.settings import Settings, load_settings
 
     __version__: str
@@ -45,6 +47,7 @@ _HOMES: Final = {
     "domain.release": ("Event", "Phase", "Release", "TRANSITIONS"),
     "domain.deployment": ("Deployment", "Role"),
     "domain.verdict": ("Finding", "Verdict"),
+    "host.counting": ("count",),
 }
 _MODULE_OF: Final = {name: f"lastgood.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -69,6 +72,7 @@ __all__ = [
     "Version",
     "__version__",
     "built_in",
+    "count",
     "load_settings",
     "parse_plan",
     "plan_schema",

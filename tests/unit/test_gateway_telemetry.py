@@ -53,7 +53,7 @@ def test_old_stages_leave_the_report_and_stay_in_the_totals():
     outside = telemetry.outside("d", "m", 1, Role.CANDIDATE)
     for release in range(1, 1001):
         telemetry.staged(outside, release, 0).measure(5_000)
-        telemetry.forget_stages({release})
+        telemetry.forget_others(frozenset({release}))
     report = telemetry.report(written_at=1.0, in_flight=0)
 
     assert len(report.stages) <= 2 * STAGES_KEPT

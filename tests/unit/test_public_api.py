@@ -11,7 +11,7 @@ import lastgood
 
 PUBLIC = (
     "TRANSITIONS Code Deployment Event Finding Format LastgoodError Phase Plan Release Role Settings Signature "
-    "Step Strategy Tensor Verdict Version __version__ built_in load_settings parse_plan plan_schema"
+    "Step Strategy Tensor Verdict Version __version__ built_in count load_settings parse_plan plan_schema"
 ).split()
 HEAVY = ("sqlalchemy", "alembic", "uvicorn", "starlette", "numpy", "onnxruntime", "httpx2", "click", "rich")
 
@@ -84,3 +84,15 @@ def test_the_docstrings_example_runs(tmp_path, monkeypatch, capsys):
     assert told[0] == "weight 500"
     assert told[1].startswith("not_found")
     assert "lastgood init" in told[1]
+
+
+def test_counting_outside_a_host_does_nothing_and_costs_nothing():
+    """A model's own tests may call lastgood.count: nothing is kept, and nothing heavy is imported for it."""
+    code = """
+import lastgood
+lastgood.count("low_confidence", [True, False])
+lastgood.count("No Name", object())
+from lastgood.host.counting import _Ear
+assert _Ear.said == []
+"""
+    assert loaded_after(code).isdisjoint({*HEAVY, "msgspec"})

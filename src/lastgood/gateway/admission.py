@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from lastgood.gateway.assignment import point_of, takes_candidate
+from lastgood.gateway.assignment import hash_of, mark_of, point_at, takes_candidate
 from lastgood.gateway.dispatch import Dispatcher
 from lastgood.gateway.flight import Flight
 from lastgood.gateway.routes import RouteReader
-from lastgood.gateway.table import Endpoint, Header, Lane, Split, Table
+from lastgood.gateway.table import Endpoint, Header, Split, Table
 from lastgood.gateway.telemetry import Telemetry
 from lastgood.settings import Settings
 from lastgood.wire.frames import Request
@@ -76,34 +76,37 @@ class Admission:
                 404, f"deployment {endpoint.route.deployment} was withdrawn while it was asked"
             )
         now = _now()
+        key = _key(endpoint.kind, headers, body)
+        mark = None if key is None else 0
         if endpoint.number is not None:
             direct = route.direct.get(endpoint.number)
             if direct is None:
                 raise RefusedError(409, f"version {endpoint.number} was withdrawn while it was asked")
-            self._dispatcher.launch(endpoint.kind, direct, body, now, deliver, direct=True)
+            self._dispatcher.launch(endpoint.kind, direct, body, now, deliver, direct=True, key=mark)
             return
         lane, split = route.stable, route.split
-        if split is not None:
-            lane = self._arm(split, lane, endpoint.kind, headers, body, now)
+        if split is not None and self._takes_part(split, now):
+            if key is None:
+                point = random()  # noqa: S311 - a draw, not a secret
+            else:
+                hashed = hash_of(split.release, key)
+                point, mark = point_at(hashed), mark_of(hashed)
+            lane = split.candidate if takes_candidate(point, split.weight) else split.stable
         if lane is None:
             raise RefusedError(503, f"deployment {route.deployment} has no stable version yet")
-        self._dispatcher.launch(endpoint.kind, lane, body, now, deliver, direct=False)
+        self._dispatcher.launch(endpoint.kind, lane, body, now, deliver, direct=False, key=mark)
 
-    def _arm(
-        self, split: Split, stable: Lane | None, kind: Request, headers: list[Header], body: bytes, now: int
-    ) -> Lane | None:
-        """Choose between the two arms. Without a lease, or while the candidate cannot be reached: plain stable.
+    def _takes_part(self, split: Split, now: int) -> bool:
+        """Whether a request that comes now belongs to an arm. If not, plain stable answers.
 
+        It does not without a lease, while the candidate cannot be reached, and once this worker has taken it out.
         Such a request counts for neither arm of the release. Whether the candidate's host is connected is known
         before the request is looked at, so leaving it out selects nothing by how it would have ended; a host that
         restarts would otherwise fail every request of that moment, which is one fault and not hundreds.
         A sticky key is back on the candidate as soon as its host is.
         """
-        key = _key(kind, headers, body)
-        if self._words[LEASE_WORD] <= now or split.candidate.link.connection is None:
-            return stable
-        point = random() if key is None else point_of(split.release, key)  # noqa: S311 - a draw, not a secret
-        return split.candidate if takes_candidate(point, split.weight) else split.stable
+        reachable = split.candidate.link.connection is not None
+        return self._words[LEASE_WORD] > now and reachable and not split.reflex.tripped
 
     def count(self, refused: RefusedError) -> None:
         """Count a request that no version was asked."""

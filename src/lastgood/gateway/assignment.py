@@ -11,12 +11,28 @@ from typing import Final
 from lastgood.domain.route import FULL_WEIGHT
 
 _POINTS: Final = 1 << 53  # as many as a float tells apart below 1
+_MARKS: Final = 1 << 32
+
+
+def hash_of(release: int, key: bytes) -> int:
+    """Return the 64-bit hash of ``key`` within ``release`` (0 to 2**64 - 1): the same in every process."""
+    digest = blake2b(key, digest_size=8, salt=release.to_bytes(8, "little")).digest()
+    return int.from_bytes(digest, "little")
 
 
 def point_of(release: int, key: bytes) -> float:
-    """Return the point of ``key`` in [0, 1) within ``release`` (0 to 2**64 - 1): the same in every process."""
-    digest = blake2b(key, digest_size=8, salt=release.to_bytes(8, "little")).digest()
-    return (int.from_bytes(digest, "little") >> 11) / _POINTS
+    """Return the point of ``key`` in [0, 1) within ``release``: the high bits of its hash."""
+    return point_at(hash_of(release, key))
+
+
+def point_at(hashed: int) -> float:
+    """Return the point in [0, 1) of a key with this 64-bit hash."""
+    return (hashed >> 11) / _POINTS
+
+
+def mark_of(hashed: int) -> int:
+    """Return the 32 bits that counts know a key by: the low ones, in which the arms do not differ."""
+    return hashed % _MARKS
 
 
 def takes_candidate(point: float, weight: int) -> bool:

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import Final
 
 from lastgood.domain.deployment import Role
+from lastgood.gateway.account import Account
 from lastgood.gateway.answers import problem
 from lastgood.gateway.flight import Flight
 from lastgood.gateway.links import Connection
 from lastgood.gateway.table import Lane, LiveRoute, Table
 from lastgood.gateway.telemetry import Tally, Telemetry, bucket_of
 from lastgood.settings import Settings
-from lastgood.wire.frames import Request, Status
+from lastgood.wire.frames import Counts, Request, Status
 
 _IDENTIFIERS: Final = 1 << 32
 _ATTEMPTS_MAX: Final = 2  # a request that ended its host twice is not tried on a third one
@@ -34,6 +35,7 @@ class Dispatcher:
         self.table = _EMPTY
         self.flights: dict[int, Flight] = {}
         self._telemetry = telemetry
+        self._account = Account(telemetry, self.flights)
         self._waiting: dict[int, Flight] = {}
         self._next = 0
         self._cap = settings.max_in_flight
@@ -52,11 +54,15 @@ class Dispatcher:
         deliver: Callable[[Flight], None],
         *,
         direct: bool,
+        key: int | None = None,
     ) -> None:
-        """Send a request to ``lane``; ``deliver`` is called with its flight once, when it is answered."""
+        """Send a request to ``lane``; ``deliver`` is called with its flight once, when it is answered.
+
+        ``key`` is as :class:`~lastgood.gateway.flight.Flight` has it.
+        """
         tally = lane.tally if kind is not Request.METADATA else _uncounted(lane)
         identifier = self._next = (self._next + 1) % _IDENTIFIERS
-        flight = Flight(identifier, kind, lane, tally, body, direct, now, deliver)
+        flight = Flight(identifier, kind, lane, tally, body, direct, key, now, deliver)
         self.flights[identifier] = flight
         connection = lane.link.connection
         if connection is None or connection.load >= self._cap or connection.paused:
@@ -79,14 +85,22 @@ class Dispatcher:
         if flight.direct:
             self._fail(flight, 503, f"version {flight.lane.version} cannot be reached now")
         elif flight.lane.role is Role.CANDIDATE:  # admission chose it because it is there: so it is full
-            self._blame(flight, None)
+            self._account.blame(flight, None)
             self._ask_stable(flight, "overloaded", now)
         else:
             self._send_stable(flight, now)
 
     # --- a host answers ---------------------------------------------------------------------------
 
-    def answered(self, connection: Connection, identifier: int, status: int, body: bytes, now: int) -> None:
+    def answered(
+        self,
+        connection: Connection,
+        identifier: int,
+        status: int,
+        body: bytes,
+        now: int,
+        counts: Counts | None = None,
+    ) -> None:
         """Give a host's answer to its caller, or to stable if it is the candidate's failure."""
         flight = self.flights.get(identifier)
         if flight is None or flight.connection is not connection:
@@ -97,11 +111,18 @@ class Dispatcher:
             return
         del self.flights[identifier]
         if flight.fallback is None:
-            flight.tally.latency[bucket_of(now - flight.sent)] += 1
+            tally = flight.tally
+            tally.latency[bucket_of(now - flight.sent)] += 1
+            if tally.reflex is not None:
+                tally.reflex.succeeded()
+            if counts is not None or flight.key is not None:
+                self._account.detail(flight, counts)
         else:
             if flight.disputed is not None:
-                self._blame(flight, flight.disputed)
+                self._account.blame(flight, flight.disputed)
             flight.tally.fell_back(flight.fallback)
+        if counts is not None:
+            flight.counts = counts.text
         flight.answer(200, body)
 
     def _failed(self, flight: Flight, status: int, body: bytes, now: int) -> None:
@@ -114,7 +135,7 @@ class Dispatcher:
                 flight.disputed = latency
                 self._ask_stable(flight, "refused", now)
             else:
-                self._blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
+                self._account.blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
                 self._ask_stable(flight, _reason(status), now)
             return
         del self.flights[flight.identifier]
@@ -123,7 +144,7 @@ class Dispatcher:
             flight.answer(fault, body)
             return
         if first:
-            self._blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
+            self._account.blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
         self._telemetry.unanswered += 1
         version = f"version {flight.lane.version}"
         said = f"{version} gave an invalid output" if status == Status.INVALID_OUTPUT else f"{version} failed"
@@ -159,7 +180,7 @@ class Dispatcher:
         connection = standby.link.connection if standby is not None else None
         if standby is not None and connection is not None and connection.load < self._cap:
             if flight.fallback is None:
-                self._blame(flight, None)
+                self._account.blame(flight, None)
                 flight.fallback = "stable-unavailable"
             flight.lane = standby
             self._send(flight, connection, now)
@@ -176,22 +197,9 @@ class Dispatcher:
         if flight.fallback is None:
             timed_out = status == 504
             measured = self._request_timeout if timed_out and flight.connection is not None else None
-            self._blame(flight, measured, timed_out=timed_out)
+            self._account.blame(flight, measured, timed_out=timed_out)
         self._telemetry.unanswered += 1
         flight.refuse(status, problem(flight.kind, status, sentence))
-
-    def _blame(
-        self, flight: Flight, latency: int | None, *, invalid: bool = False, timed_out: bool = False
-    ) -> None:
-        """Count one request and its failure for the version first chosen."""
-        tally = flight.tally
-        tally.measure(latency)
-        if invalid:
-            tally.invalid += 1
-        else:
-            tally.errors += 1
-        if timed_out:
-            tally.timeouts += 1
 
     # --- hosts come and go ------------------------------------------------------------------------
 
@@ -218,10 +226,10 @@ class Dispatcher:
             self._fail(flight, 503, f"the host of version {flight.lane.version} ended while it was asked")
         elif flight.lane.role is Role.CANDIDATE and flight.fallback is None:
             if flight.release in charged:
-                self._leave_release(flight)
+                self._account.leave_release(flight)
             else:
                 charged.add(flight.release)
-                self._blame(flight, None)
+                self._account.blame(flight, None)
             self._ask_stable(flight, "unavailable", now)
         elif flight.attempts + 1 >= _ATTEMPTS_MAX:
             self._fail(flight, 503, "the host ended twice while it was asked")
@@ -246,7 +254,7 @@ class Dispatcher:
             self._waiting.pop(flight.identifier, None)
             if flight.lane.role is Role.CANDIDATE and flight.fallback is None and not flight.direct:
                 flight.connection = None
-                self._blame(flight, self._candidate_timeout, timed_out=True)
+                self._account.blame(flight, self._candidate_timeout, timed_out=True)
                 self._ask_stable(flight, "timeout", now)
             else:
                 self._fail(flight, 504, f"version {flight.lane.version} did not answer in time")
@@ -272,14 +280,9 @@ class Dispatcher:
 
     def _take_back(self, flight: Flight, now: int) -> None:
         if flight.fallback is None:
-            self._leave_release(flight)
+            self._account.leave_release(flight)
             flight.fallback = "rolled-back"
         self._send_stable(flight, now)
-
-    def _leave_release(self, flight: Flight) -> None:
-        """Count a request that says nothing (more) of its version: in no arm of the release."""
-        flight.tally = flight.tally.outside
-        flight.tally.unmeasured += 1
 
     def _withdraw(self, flight: Flight) -> None:
         del self.flights[flight.identifier]

@@ -17,7 +17,9 @@ class Flight:
     ``lane`` is where it is now or waits for, ``tally`` counts for the version first chosen. ``connection`` is
     None while it waits for a host. ``fallback`` says why another version answers than the one first chosen;
     ``disputed`` is how long the candidate took to refuse an input that stable is being asked about. ``direct``
-    requests named their version and go nowhere else. ``deliver`` is called once, with the flight, when its answer
+    requests named their version and go nowhere else. ``key`` is the 32-bit mark of the key that the request shall
+    stick by within the release (any number outside one), None without a key. ``counts`` is what the version that
+    answered counted of its own, as a header says it. ``deliver`` is called once, with the flight, when its answer
     (``status``, ``headers`` and ``payload``) is there; that may be before the launch returns.
     """
 
@@ -26,6 +28,7 @@ class Flight:
         "attempts",
         "body",
         "connection",
+        "counts",
         "deliver",
         "direct",
         "disputed",
@@ -33,6 +36,7 @@ class Flight:
         "fallback",
         "headers",
         "identifier",
+        "key",
         "kind",
         "lane",
         "payload",
@@ -50,6 +54,7 @@ class Flight:
         tally: Tally,
         body: bytes,
         direct: bool,
+        key: int | None,
         arrived: int,
         deliver: Callable[["Flight"], None],
     ) -> None:
@@ -60,6 +65,7 @@ class Flight:
         self.release = tally.release
         self.body = body
         self.direct = direct
+        self.key = key
         self.arrived = arrived
         self.deliver = deliver
         self.connection: Connection | None = None
@@ -69,6 +75,7 @@ class Flight:
         self.fallback: str | None = None
         self.disputed: int | None = None
         self.status = 0
+        self.counts = b""
         self.headers: list[Header] = []
         self.payload = b""
 
@@ -79,6 +86,8 @@ class Flight:
             headers = [*headers, (b"lastgood-fallback", self.fallback.encode())]
             if self.release is not None:
                 headers.append((b"lastgood-release", b"%d" % self.release))
+        if self.counts:
+            headers = [*headers, (b"lastgood-counts", self.counts)]
         self.status = status
         self.headers = headers
         self.payload = payload

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Final, Protocol, cast
 
-from lastgood.wire.frames import HEADER, HEADER_BYTES, MAX_FRAME_BYTES, Status
+from lastgood.wire.frames import HEADER, HEADER_BYTES, MAX_FRAME_BYTES, Counts, Status, unpack_counts
 from lastgood.wire.sockets import short_path
 
 _AFTER_LENGTH: Final = HEADER_BYTES - 4
@@ -27,8 +27,16 @@ _now = time.monotonic_ns
 class Receiver(Protocol):
     """Who hears what becomes of the frames. Every call comes from the event loop."""
 
-    def answered(self, connection: "Connection", identifier: int, status: int, body: bytes, now: int) -> None:
-        """Take one whole frame; ``now`` is CLOCK_MONOTONIC nanoseconds."""
+    def answered(
+        self,
+        connection: "Connection",
+        identifier: int,
+        status: int,
+        body: bytes,
+        now: int,
+        counts: Counts | None = None,
+    ) -> None:
+        """Take one whole frame; ``now`` is CLOCK_MONOTONIC nanoseconds, ``counts`` what the version counted."""
 
     def settled(self) -> None:
         """Hear that some host can be asked now, or that the first try to reach it failed."""
@@ -128,19 +136,34 @@ class Connection(asyncio.Protocol):
         need = HEADER_BYTES
         while end - at >= HEADER_BYTES:
             length, identifier, status, _, name = _unpack(data, at)
-            if name or status > _LAST_STATUS or not _AFTER_LENGTH <= length <= MAX_FRAME_BYTES:
+            if status > _LAST_STATUS or not _AFTER_LENGTH + name <= length <= MAX_FRAME_BYTES:
                 self.drop()
                 return
             stop = at + 4 + length
             if stop > end:
                 need = 4 + length
                 break
-            answered(self, identifier, status, data[at + HEADER_BYTES : stop], now)
+            body = at + HEADER_BYTES + name
+            if name:
+                counts = _counts(data[at + HEADER_BYTES : body])
+                if counts is None:
+                    self.drop()
+                    return
+                answered(self, identifier, status, data[body:stop], now, counts)
+            else:
+                answered(self, identifier, status, data[body:stop], now)
             at = stop
         if at < end:
             self._parts = [data[at:] if at else data]
             self._have = end - at
             self._need = need
+
+
+def _counts(field: bytes) -> Counts | None:
+    try:
+        return unpack_counts(field)
+    except ValueError:
+        return None
 
 
 class HostLink:

@@ -55,7 +55,7 @@ class RouteReader:
         if table is not None:
             self._dispatcher.adopt(table)
             self._links.keep(table.paths)
-            self._telemetry.forget_stages(table.releases)
+            self._telemetry.forget_others(table.releases)
         self.beat()
 
     def _complain(self, error: Exception) -> None:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from lastgood.domain.deployment import Role
 from lastgood.domain.route import Route, RouteTable, Target
 from lastgood.gateway.links import Connection
+from lastgood.gateway.reflex import Cusum
 from lastgood.gateway.telemetry import Tally, Telemetry
 from lastgood.wire.frames import Request
 
@@ -42,21 +43,30 @@ class Lane:
 
 
 class Split:
-    """The two arms while a release progresses. Requests in it count for the release's stage."""
+    """The two arms while a release progresses. Requests in it count for the release's stage.
 
-    __slots__ = ("candidate", "release", "stable", "weight")
+    Once ``reflex`` has tripped nobody is sent to either: this worker has taken the candidate out.
+    """
 
-    def __init__(self, candidate: Lane, stable: Lane | None, release: int, weight: int) -> None:
+    __slots__ = ("candidate", "reflex", "release", "stable", "weight")
+
+    def __init__(
+        self, candidate: Lane, stable: Lane | None, release: int, weight: int, reflex: Cusum
+    ) -> None:
         self.candidate = candidate
         self.stable = stable
         self.release = release
         self.weight = weight
+        self.reflex = reflex
 
 
 class LiveRoute:
-    """One deployment's route. ``direct`` holds every version that may be asked for by number."""
+    """One deployment's route. ``direct`` holds every version that may be asked for by number.
 
-    __slots__ = ("deployment", "direct", "model", "split", "stable", "standby")
+    ``release`` is the one that the route names, though it may have no traffic (no ``split``) now.
+    """
+
+    __slots__ = ("deployment", "direct", "model", "release", "split", "stable", "standby")
 
     def __init__(
         self,
@@ -68,6 +78,7 @@ class LiveRoute:
     ) -> None:
         self.deployment = route.deployment
         self.model = route.model
+        self.release = route.release
         self.stable = stable
         self.standby = standby
         self.split = split
@@ -94,7 +105,7 @@ class Table:
         self.generation = generation
         self.routes = routes
         self.paths = frozenset(lane.link.path for route in routes.values() for lane in route.direct.values())
-        self.releases = frozenset(route.split.release for route in routes.values() if route.split is not None)
+        self.releases = frozenset(route.release for route in routes.values() if route.release is not None)
         self.endpoints = _endpoints(routes)
         self.targets = {path.encode(): endpoint for path, endpoint in self.endpoints.items()}
 
@@ -125,9 +136,11 @@ def _compile(route: Route, link: Callable[[str], Link], telemetry: Telemetry) ->
     if route.release is not None and route.weight > 0:
         counted = lane(route.candidate, Role.CANDIDATE, route.release)
         if counted is not None:
-            split = Split(
-                counted, lane(route.stable, Role.STABLE, route.release), route.release, route.weight
-            )
+            reflex = telemetry.reflexes.of(route.release, route.tries)
+            counted.tally.reflex = reflex
+            counted.tally.beside = None if stable is None else stable.tally
+            beside = lane(route.stable, Role.STABLE, route.release)
+            split = Split(counted, beside, route.release, route.weight, reflex)
     return LiveRoute(route, stable, standby, split, direct)
 
 

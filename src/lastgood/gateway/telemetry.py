@@ -4,16 +4,20 @@ A request that a version answered adds one to one bucket of one :class:`Tally` a
 of requests is the sum of the buckets and of those without a latency.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from math import log2
 from typing import Final
 
 from lastgood.domain.deployment import Role
-from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, StageCounts
+from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, MAX_COUNTERS, ArmCounts, Counter, StageCounts
+from lastgood.gateway.firsts import FirstBad, Seen
+from lastgood.gateway.reflex import Cusum, Reflexes
 from lastgood.wire.reports import VersionTotals, WorkerReport
 
 BUCKETS: Final = 40 * BUCKETS_PER_OCTAVE  # up to 2**40 microseconds, twelve days
 STAGES_KEPT: Final = 64
+KEYS_KEPT: Final = 8
+"""Releases that are over and still list the keys of their bad requests, for a reader that was away."""
 _LAST: Final = BUCKETS - 1
 
 
@@ -22,16 +26,23 @@ class Tally:
 
     ``unmeasured`` are requests without a latency: the host was not there, or was asked no more.
     ``outside`` is the tally of the same version and role outside any release: itself if this is that one.
+    ``counters`` are total and bad of the version's own. Only within a release are there ``firsts``, and only
+    for a candidate a ``reflex``, which compares it with stable outside the release, ``beside`` it.
     """
 
     __slots__ = (
+        "beside",
+        "counters",
         "deployment",
         "errors",
         "fallbacks",
+        "firsts",
         "invalid",
+        "keyed",
         "latency",
         "model",
         "outside",
+        "reflex",
         "release",
         "role",
         "stage",
@@ -53,7 +64,12 @@ class Tally:
         self.errors = 0
         self.timeouts = 0
         self.invalid = 0
+        self.keyed = 0
+        self.counters: dict[str, tuple[int, int]] = {}
         self.fallbacks: dict[str, int] = {}
+        self.firsts: FirstBad | None = None
+        self.reflex: Cusum | None = None
+        self.beside: Tally | None = None
 
     def measure(self, nanoseconds: int | None) -> None:
         """Count one request; None when its version was never really asked."""
@@ -61,6 +77,16 @@ class Tally:
             self.unmeasured += 1
         else:
             self.latency[bucket_of(nanoseconds)] += 1
+
+    def count(self, counter: str, bad: bool) -> bool:
+        """Count one request of a counter of the version's own; False if that is one too many to be kept."""
+        before = self.counters.get(counter)
+        if before is None:
+            if len(self.counters) >= MAX_COUNTERS:
+                return False
+            before = (0, 0)
+        self.counters[counter] = (before[0] + 1, before[1] + bad)
+        return True
 
     def fell_back(self, reason: str) -> None:
         """Count one request of this version that another one answered."""
@@ -72,6 +98,11 @@ class Tally:
         counts.errors += self.errors
         counts.timeouts += self.timeouts
         counts.invalid += self.invalid
+        counts.keyed += self.keyed
+        for name, (total, bad) in self.counters.items():
+            counter = counts.counters.setdefault(name, Counter())
+            counter.total += total
+            counter.bad += bad
         for bucket, number in enumerate(self.latency):
             if number:
                 counts.requests += number
@@ -85,6 +116,10 @@ class Tally:
         outside.errors += self.errors
         outside.timeouts += self.timeouts
         outside.invalid += self.invalid
+        outside.keyed += self.keyed
+        for name, (total, bad) in self.counters.items():
+            before = outside.counters.get(name, (0, 0))
+            outside.counters[name] = (before[0] + total, before[1] + bad)
         for reason, number in self.fallbacks.items():
             outside.fallbacks[reason] = outside.fallbacks.get(reason, 0) + number
 
@@ -106,6 +141,8 @@ class Telemetry:
         self._sequence = 0
         self._outside: dict[tuple[str, str, int, Role], Tally] = {}
         self._staged: dict[tuple[int, int, Role], Tally] = {}
+        self._seen: dict[tuple[int, Role], Seen] = {}
+        self.reflexes = Reflexes()
         self.bad_requests = 0
         self.unanswered = 0
         self.page_errors = 0
@@ -125,13 +162,32 @@ class Telemetry:
         if tally is None:
             tally = Tally(outside.deployment, outside.model, outside.version, outside.role)
             tally.release, tally.stage, tally.outside = release, stage, outside
+            tally.firsts = FirstBad(self._seen.setdefault((release, outside.role), {}))
             self._staged[key] = tally
         return tally
 
-    def forget_stages(self, releases: Container[int]) -> None:
-        """Keep the stages of ``releases`` and the newest of the others; fold the rest into the totals."""
-        surplus = len(self._staged) - 2 * STAGES_KEPT
-        for key in [key for key in self._staged if key[0] not in releases][: max(surplus, 0)]:
+    def failures(self, outside: Tally | None) -> tuple[int, int]:
+        """Return the failures and the requests of a version in a role so far, within releases and outside."""
+        if outside is None:
+            return 0, 0
+        tallies = [outside, *(tally for tally in self._staged.values() if tally.outside is outside)]
+        bad = sum(tally.errors + tally.invalid for tally in tallies)
+        return bad, sum(tally.unmeasured + sum(tally.latency) for tally in tallies)
+
+    def forget_others(self, releases: frozenset[int]) -> None:
+        """Keep what only releases under way need of ``releases``, and the newest stages of the others.
+
+        Older stages become part of the totals.
+        """
+        self.reflexes.keep(releases)
+        for part in [part for part in self._seen if part[0] not in releases]:
+            del self._seen[part]
+        over = [key for key in self._staged if key[0] not in releases]
+        for release in list(dict.fromkeys(key[0] for key in over))[:-KEYS_KEPT]:
+            for key in over:
+                if key[0] == release:
+                    self._staged[key].firsts = None
+        for key in over[: max(len(self._staged) - 2 * STAGES_KEPT, 0)]:
             self._staged.pop(key).fold_into_outside()
 
     def report(self, *, written_at: float, in_flight: int) -> WorkerReport:
@@ -149,6 +205,7 @@ class Telemetry:
             unanswered=self.unanswered,
             in_flight=in_flight,
             page_errors=self.page_errors,
+            reflexes=self.reflexes.tripped(),
         )
 
 
@@ -160,7 +217,10 @@ def _stages(tallies: Iterable[Tally]) -> list[StageCounts]:
             found[key] = StageCounts(
                 release=key[0], stage=key[1], candidate=ArmCounts(latency={}), stable=ArmCounts(latency={})
             )
-        tally.add_to(found[key].candidate if tally.role is Role.CANDIDATE else found[key].stable)
+        arm = found[key].candidate if tally.role is Role.CANDIDATE else found[key].stable
+        tally.add_to(arm)
+        if tally.firsts is not None:
+            arm.firsts = tally.firsts.copies()
     return list(found.values())
 
 

@@ -146,7 +146,7 @@ def _counted(report: WorkerReport, last: WorkerReport) -> bool:
 
 def _counts(report: WorkerReport) -> tuple[object, ...]:
     ended_by_none = (report.bad_requests, report.unanswered, report.page_errors)
-    return (report.stages, report.totals, ended_by_none, report.in_flight)
+    return (report.stages, report.totals, report.reflexes, ended_by_none, report.in_flight)
 
 
 def _server_config(application: Gateway, settings: Settings) -> uvicorn.Config:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from lastgood.domain.version import Signature
 from lastgood.errors import Code, LastgoodError
-from lastgood.host import mlflow, v2
+from lastgood.host import counters, mlflow, v2
+from lastgood.host.counters import CounterError, Counters
+from lastgood.host.counting import listen
 from lastgood.host.model import Model
 from lastgood.host.outputs import Checker, InvalidOutputError, NotFiniteError, check
 from lastgood.host.request import Layout, Work
@@ -30,6 +32,8 @@ class Engine:
         self._checker = Checker(model.signature)
         self._prefixes: dict[bytes, bytes] = {}
         self._traces = 0
+        self._counters = Counters()
+        self._said = listen()
         self._batches = model.signature is None or all(
             tensor.shape[0] == -1 for tensor in model.signature.inputs
         )
@@ -117,9 +121,13 @@ class Engine:
         for position, tensor in enumerate(batch[0].layout):
             name = tensor.name
             inputs[name] = to_array(columns[position], tensor.datatype, (rows, *tensor.shape), name)
-        outputs = self._checker.check(self._model.predict(inputs), rows)
+        self._said.clear()  # what was said of another call, or outside any
+        raw, counted = self._counters.take(self._model.predict(inputs), rows, self._said)
+        outputs = self._checker.check(raw, rows)
         first = 0
         for work in batch:
+            if counted:
+                work.counts = counters.of_request(counted, first, work.rows)
             if work.kind == Request.INVOCATIONS:
                 work.body = mlflow.answer(work, first, outputs)
             else:
@@ -134,6 +142,7 @@ class Engine:
 
     def _fail(self, work: Work, error: Exception, *, parsing: bool = False) -> None:
         message = str(error)[:500]
+        work.counts = b""
         if isinstance(error, TooLargeError):
             work.status = Status.TOO_LARGE
         elif isinstance(error, InputError):
@@ -155,17 +164,27 @@ def warm_up(model: Model, signature: Signature, *, max_rows: int) -> None:
     """Let the model answer zeros, one row and a few, so that the first caller does not wait for it.
 
     Zeros are our invention: a model may rightly raise on them or answer NaN, and that is only logged. Outputs
-    that do not fit the signature are wrong whatever the input.
+    that do not fit the signature, and counters that cannot be counted, are wrong whatever the input.
 
-    :raises LastgoodError: ``refused`` when the outputs do not fit the signature.
+    :raises LastgoodError: ``refused`` when the outputs do not fit the signature, or a counter cannot be counted.
     """
+    said = listen()
     fixed = [tensor.shape[0] for tensor in signature.inputs if tensor.shape and tensor.shape[0] > 0]
     for rows in fixed[:1] or (1, min(4, max_rows)):
         inputs = {tensor.name: zeros(tensor, rows) for tensor in signature.inputs}
+        said.clear()
         try:
-            check(model.predict(inputs), signature, rows)
+            raw, counted = counters.split(model.predict(inputs), said)
+            counters.check(counted, rows)
+            check(raw, signature, rows)
         except NotFiniteError as error:
             log.warning("the warm-up on %s row(s) of zeros: %s", rows, error)
+        except CounterError as error:
+            raise LastgoodError(
+                Code.REFUSED,
+                f"The model's own counters cannot be counted: {error}.",
+                counters.HOW_TO_COUNT,
+            ) from None
         except InvalidOutputError as error:
             raise LastgoodError(
                 Code.REFUSED,

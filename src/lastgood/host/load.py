@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from lastgood.domain.version import Format
+from lastgood.domain.version import Format, Signature
 from lastgood.errors import Code, LastgoodError
+from lastgood.host.counters import without_counters
 from lastgood.host.model import Model, agreed
 from lastgood.wire.digest import digest_of
 from lastgood.wire.fleet import HostSpec
@@ -36,9 +37,10 @@ def verify(spec: HostSpec) -> None:
 
 
 def load_model(spec: HostSpec) -> Model:
-    """Load the artifact, which was verified before; the result carries the signature agreed upon.
+    """Load the artifact, which was verified before; the result carries the signature agreed upon, less counters.
 
-    :raises LastgoodError: ``unavailable`` if an extra is missing, else as the loader of the format.
+    :raises LastgoodError: ``unavailable`` if an extra is missing, ``refused`` for counters that cannot be counted,
+        else as the loader of the format.
     """
     module, extra = _LOADERS[spec.format]
     sys.dont_write_bytecode = True  # a cache written beside a model's source would change its digest
@@ -51,6 +53,9 @@ def load_model(spec: HostSpec) -> Model:
             f"Install it: pip install 'lastgood[{extra}]'.",
         ) from None
     model: Model = loader.load(spec)
-    return Model(
-        platform=model.platform, signature=agreed(model.signature, spec.signature), predict=model.predict
-    )
+    own, given = _seen_by_callers(model.signature), _seen_by_callers(spec.signature)
+    return Model(platform=model.platform, signature=agreed(own, given), predict=model.predict)
+
+
+def _seen_by_callers(signature: Signature | None) -> Signature | None:
+    return None if signature is None else without_counters(signature)

@@ -114,11 +114,13 @@ class Loop:
         answered: list[Connection] = []
         for work in works:
             connection = work.connection
-            body = work.body
+            body, counts = work.body, work.counts
             if not connection.answers:
                 answered.append(connection)
+            named = len(counts)
             connection.answers.append(
-                _pack_header(_AFTER_LENGTH + len(body), work.identifier, work.status, 0, 0)
+                _pack_header(_AFTER_LENGTH + named + len(body), work.identifier, work.status, 0, named)
+                + counts
             )
             connection.answers.append(body)
         for connection in answered:

@@ -13,13 +13,15 @@ class Work:
     """One request on its way through the host.
 
     ``layout`` holds the input tensors without their rows: requests with equal layouts can share one
-    predict call. ``columns`` are the flat row-major values, one list for each tensor of the layout.
+    predict call. ``columns`` are the flat row-major values, one list for each tensor of the layout. ``counts`` is
+    what the version counted of this request, as the answer's name field.
     """
 
     __slots__ = (
         "body",
         "columns",
         "connection",
+        "counts",
         "identifier",
         "kind",
         "layout",
@@ -49,6 +51,7 @@ class Work:
         self.connection: Any = None
         self.status: int = Status.OK
         self.body = b""
+        self.counts = b""
 
 
 def fixed_layout(signature: Signature | None) -> Layout | None:

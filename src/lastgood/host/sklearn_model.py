@@ -14,6 +14,8 @@ from lastgood.host.tensors import Array
 def wrap(estimator: Any, platform: str) -> Model:
     """Return the model: input "input" FP64 [-1, features], outputs "label" and perhaps "probabilities".
 
+    An estimator of the author's own may return its outputs by name.
+
     :raises LastgoodError: ``invalid`` if this is no fitted estimator, ``refused`` if it cannot predict zeros.
     """
     features = getattr(estimator, "n_features_in_", None)
@@ -28,8 +30,9 @@ def wrap(estimator: Any, platform: str) -> Model:
 
     def predict(inputs: dict[str, Array]) -> dict[str, Any]:
         rows = inputs["input"]
-        outputs = {"label": estimator.predict(rows)}
-        if probabilities:
+        answer = estimator.predict(rows)
+        outputs = dict(answer) if isinstance(answer, dict) else {"label": answer}
+        if probabilities and "probabilities" not in outputs:
             outputs["probabilities"] = estimator.predict_proba(rows)
         return outputs
 

@@ -17,7 +17,7 @@ from prometheus_client.core import (
 )
 
 from lastgood.bootstrap import Services
-from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts
+from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Counter
 from lastgood.errors import LastgoodError
 from lastgood.wire.fleet import HostState, read_desired
 from lastgood.wire.reports import VersionTotals, WorkerReport
@@ -170,6 +170,7 @@ def registry(services: Services) -> CollectorRegistry:
 
 def _requests(totals: list[VersionTotals]) -> Iterator[Metric]:
     requests = CounterMetricFamily("lastgood_requests", "Requests sent to a version.", labels=_LABELS)
+    keyed = CounterMetricFamily("lastgood_keyed_requests", "Those that came with a key.", labels=_LABELS)
     errors = CounterMetricFamily("lastgood_errors", "Requests that a version failed.", labels=_LABELS)
     invalid = CounterMetricFamily(
         "lastgood_invalid_outputs", "Answers with NaN, infinity or a wrong shape.", labels=_LABELS
@@ -190,6 +191,7 @@ def _requests(totals: list[VersionTotals]) -> Iterator[Metric]:
     for part in totals:
         labels = (part.deployment, part.model, str(part.version), part.role)
         requests.add_metric(labels, part.counts.requests)
+        keyed.add_metric(labels, part.counts.keyed)
         errors.add_metric(labels, part.counts.errors)
         invalid.add_metric(labels, part.counts.invalid)
         timeouts.add_metric(labels, part.counts.timeouts)
@@ -197,7 +199,23 @@ def _requests(totals: list[VersionTotals]) -> Iterator[Metric]:
             fallbacks.add_metric((*labels, reason), count)
         buckets, total = histogram(part.counts.latency)
         duration.add_metric(labels, buckets, total)
-    yield from (requests, errors, invalid, timeouts, fallbacks, duration)
+    yield from (requests, keyed, errors, invalid, timeouts, fallbacks, duration, *_counters(totals))
+
+
+def _counters(totals: list[VersionTotals]) -> Iterator[Metric]:
+    labels = (*_LABELS, "counter")
+    total = CounterMetricFamily(
+        "lastgood_counter", "Requests that reported a counter of the version's own.", labels=labels
+    )
+    bad = CounterMetricFamily(
+        "lastgood_counter_bad", "Requests that a counter of the version's own calls bad.", labels=labels
+    )
+    for part in totals:
+        for name, counter in sorted(part.counts.counters.items()):
+            values = (part.deployment, part.model, str(part.version), part.role, name)
+            total.add_metric(values, counter.total)
+            bad.add_metric(values, counter.bad)
+    yield from (total, bad)
 
 
 def histogram(latency: dict[int, int]) -> tuple[list[tuple[str, float]], float]:
@@ -239,6 +257,11 @@ def _add(total: VersionTotals, part: VersionTotals) -> None:
     counts.errors += more.errors
     counts.invalid += more.invalid
     counts.timeouts += more.timeouts
+    counts.keyed += more.keyed
+    for name, counter in more.counters.items():
+        known = counts.counters.setdefault(name, Counter())
+        known.total += counter.total
+        known.bad += counter.bad
     for bucket, count in more.latency.items():
         counts.latency[bucket] = counts.latency.get(bucket, 0) + count
     for reason, count in part.fallbacks.items():
