@@ -15,14 +15,19 @@ from typing import Any, Final
 import yaml
 
 from lastgood.domain.plan_document import STEP_KINDS
+from lastgood.domain.plan_guardrails import GUARDRAIL_KINDS
 from lastgood.domain.plan_schema import EXAMPLES, plan_schema
 from lastgood.domain.release import TERMINAL, TRANSITIONS, Event, Phase
 from lastgood.settings import FILE_NAME, Described, described
 
 HERE: Final = Path(__file__).parent
 _NOTE: Final = "<!-- Written by docs/generate.py from the code: change it there. -->"
-_GUARDRAILS: Final = ("HealthGuardrail", "ErrorsGuardrail", "InvalidOutputGuardrail", "LatencyGuardrail")
-_PATTERN_WORDS: Final = (("ms|s|m|h|d", "duration"), ("%", "percentage"), ("^p", "quantile"))
+_PATTERN_WORDS: Final = (
+    ("ms|s|m|h|d", "duration"),
+    ("%", "percentage"),
+    ("pp$", "points"),
+    ("^p", "quantile"),
+)
 
 
 def plan_reference() -> str:
@@ -38,7 +43,8 @@ def plan_reference() -> str:
         ),
         (
             "Durations are a number and a unit (`250ms`, `30s`, `5m`, `1h`, `2d`, `1h30m`), percentages have their "
-            "sign (`5%`, `0.5%`), quantiles are percentiles (`p99`, `p99.9`). A bare number is none of these."
+            "sign (`5%`, `0.5%`), quantiles are percentiles (`p99`, `p99.9`). A bare number is none of these. A margin is "
+            "a number (odds: `1.2` is up to 1.2 times stable's) or percentage points (`0.5pp`)."
         ),
         "## Keys",
         _table(schema, parts),
@@ -47,14 +53,13 @@ def plan_reference() -> str:
         *(_part(kind.__name__, f"`{key}`", parts) for key, kind in STEP_KINDS.items()),
         "## Guardrails",
         (
-            "Each names its `metric`. `errors` and `invalid_output` compare the candidate with stable by a test that "
-            "may be looked at all the time; together they roll a harmless candidate back with a chance of at most "
-            "`false_rollback_rate`. `health` and `latency` are plain limits."
+            "Each names its `metric`. `errors`, `timeouts`, `invalid_output`, `counter`, and `latency` with an "
+            "`objective`, `quantiles` or `compare`, compare the candidate with stable by tests that may be looked at "
+            "all the time; together they roll a harmless candidate back with a chance of at most "
+            "`false_rollback_rate`. `health` and every `max` are plain limits, outside that promise: "
+            "`lastgood plan lint` says how often a `max` would have been broken by stable's own recent traffic."
         ),
-        *(
-            _part(name, f"`metric: {parts[name]['properties']['metric']['enum'][0]}`", parts)
-            for name in _GUARDRAILS
-        ),
+        *(_part(kind.__name__, f"`metric: {metric}`", parts) for metric, kind in GUARDRAIL_KINDS.items()),
         "## Notifications",
         _part("ChannelDocument", "`notify`", parts),
         "## Examples",
@@ -93,7 +98,7 @@ def _type(found: dict[str, Any], parts: dict[str, Any]) -> str:
         return f"`{found['const']}`"
     if found["type"] == "array":
         return "list of texts" if found.get("items") == {"type": "string"} else "list"
-    words = {"integer": "whole number", "number": "number", "object": "mapping"}
+    words = {"integer": "whole number", "number": "number", "object": "mapping", "boolean": "true or false"}
     pattern = found.get("pattern", "")
     named = next((word for mark, word in _PATTERN_WORDS if mark in pattern and "env" not in pattern), "text")
     return words.get(found["type"], named)
@@ -101,7 +106,7 @@ def _type(found: dict[str, Any], parts: dict[str, Any]) -> str:
 
 def _default(found: dict[str, Any]) -> str:
     default = found.get("default", "")
-    return "" if default in ("", []) else f"`{default}`"
+    return "" if default in ("", []) else f"`{_inline(default)}`"
 
 
 def _range(found: dict[str, Any]) -> str:

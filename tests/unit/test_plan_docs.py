@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lastgood.domain.plan import Strategy, built_in
+from lastgood.domain.plan import LatencyTest, MarginKind, Metric, Strategy, built_in
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.plan_schema import plan_schema
 from lastgood.domain.release import TRANSITIONS
@@ -69,15 +69,21 @@ def test_every_default_of_the_schema_is_the_one_in_force():
 
 
 @pytest.mark.parametrize(
-    "name", ["HealthGuardrail", "ErrorsGuardrail", "InvalidOutputGuardrail", "LatencyGuardrail"]
+    "name",
+    [
+        "HealthGuardrail",
+        "ErrorsGuardrail",
+        "TimeoutsGuardrail",
+        "InvalidOutputGuardrail",
+        "LatencyGuardrail",
+        "CounterGuardrail",
+    ],
 )
 def test_every_default_of_a_guardrail_is_the_one_in_force(name):
     """The same for each kind of guardrail."""
     properties = plan_schema()["$defs"][name]["properties"]
-    required = {
-        "metric": properties["metric"]["enum"][0],
-        **({"max": "1s"} if name == "LatencyGuardrail" else {}),
-    }
+    needed = {"LatencyGuardrail": {"max": "1s"}, "CounterGuardrail": {"counter": "low_confidence"}}
+    required = {"metric": properties["metric"]["enum"][0], **needed.get(name, {})}
     written = {key: found["default"] for key, found in properties.items() if "default" in found}
     plans = [
         parse_plan("guardrails:\n  - {" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}")
@@ -109,14 +115,24 @@ def test_the_yaml_on_the_reference_page_is_accepted():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_example_plans_are_accepted(path):
-    """Each file in examples/plans is a plan of the strategy that it is named for."""
+    """Each file in examples/plans is a plan of the strategy, or with the rule, that it is named for."""
     plan = parse_plan(path.read_text(encoding="utf-8"), source=path.name)
-    assert plan.strategy.value == path.stem.replace("-", "_")
+    named = plan.promote_when if path.stem == "proven" else plan.strategy
+    assert named.value == path.stem.replace("-", "_")
 
 
 def test_there_is_an_example_of_every_strategy():
-    """Canary, blue-green and all at once each have a file to start from."""
-    assert [path.name for path in EXAMPLES] == ["all-at-once.yaml", "blue-green.yaml", "canary.yaml"]
+    """Canary, blue-green and all at once each have a file to start from, and so has promotion by proof."""
+    names = ["all-at-once.yaml", "blue-green.yaml", "canary.yaml", "proven.yaml"]
+    assert [path.name for path in EXAMPLES] == names
+
+
+def test_the_example_of_proof_shows_every_metric():
+    """Each metric, each way of comparing latency and both kinds of margin can be copied from it."""
+    plan = parse_plan((ROOT / "examples" / "plans" / "proven.yaml").read_text(encoding="utf-8"))
+    assert {one.metric for one in plan.guardrails} == set(Metric)
+    assert {one.latency_test for one in plan.guardrails} == set(LatencyTest)
+    assert {one.margin.kind for one in plan.guardrails} == set(MarginKind)
 
 
 def test_the_diagram_holds_every_transition():

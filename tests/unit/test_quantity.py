@@ -2,7 +2,14 @@
 
 import pytest
 
-from lastgood.domain.quantity import parse_duration, parse_percent, parse_quantile, parse_weight
+from lastgood.domain.plan import Margin, MarginKind
+from lastgood.domain.quantity import (
+    parse_duration,
+    parse_margin,
+    parse_percent,
+    parse_quantile,
+    parse_weight,
+)
 from lastgood.errors import Code, LastgoodError
 
 
@@ -78,6 +85,51 @@ def test_an_impossible_quantile_is_refused(typed):
     """The ends, another notation, and what rounds to 1 are refused with examples."""
     with pytest.raises(LastgoodError, match=r"p99\.9"):
         parse_quantile(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "margin"),
+    [
+        (1.2, Margin(MarginKind.ODDS, 1.2)),
+        (2, Margin(MarginKind.ODDS, 2.0)),
+        (1, Margin(MarginKind.ODDS, 1.0)),
+        ("0.5pp", Margin(MarginKind.ABSOLUTE, 0.005)),
+        ("7 pp", Margin(MarginKind.ABSOLUTE, 0.07)),
+    ],
+)
+def test_a_margin_is_odds_or_points(typed, margin):
+    """A bare number is odds, pp is a difference of rates, exact to the last digit."""
+    assert parse_margin(typed) == margin
+    assert type(parse_margin(typed).value) is float
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        0.99,
+        0,
+        -1,
+        1001,
+        float("inf"),
+        float("nan"),
+        "1.2",
+        "0.5%",
+        "0pp",
+        "100pp",
+        "-1pp",
+        "pp",
+        True,
+        None,
+        [],
+        {},
+    ],
+)
+def test_what_is_no_margin_is_refused_with_what_is(typed):
+    """The error shows both notations or the range of the one that was meant."""
+    with pytest.raises(LastgoodError) as caught:
+        parse_margin(typed)
+    assert caught.value.code is Code.INVALID
+    assert "pp" in caught.value.next_step
 
 
 def test_a_long_text_is_not_repeated_whole():

@@ -1,6 +1,6 @@
 """YAML as plain values, each with its place in the text, and with YAML's traps closed.
 
-Only mappings with text keys, lists, text and plain decimal numbers come out. Refused, each with its line:
+Only mappings with text keys, lists, text, plain decimal numbers, ``true`` and ``false`` come out. Refused, each with its line:
 tags that would build objects, keys given twice, values left empty, ``yes`` and ``on`` that YAML reads as true,
 ``010`` that it reads as octal, ``1:30`` that it reads in base 60, dates, values that hold themselves, and
 text that is too large, too deep or grows too much through aliases.
@@ -133,7 +133,7 @@ class _Reader:
         self._check_tag(node, path, "seq")
         return [self.read(item, f"{path}[{index}]") for index, item in enumerate(node.value)]
 
-    def _scalar(self, node: yaml.ScalarNode, path: str) -> str | int | float:
+    def _scalar(self, node: yaml.ScalarNode, path: str) -> str | int | float | bool:
         text: str = node.value
         shown = "this value" if path.endswith(".secret") else repr(text)
         match node.tag.removeprefix(_TAG):
@@ -146,9 +146,13 @@ class _Reader:
             case "int" | "float":
                 message = f"YAML reads {shown} as another number than it looks like."
                 self.refuse(node, path, message, "Write a plain decimal number, or put it in quotes.")
+            case "bool" if text.lower() in ("true", "false"):
+                return text.lower() == "true"
             case "bool":
-                message = f"YAML reads {shown} as true or false; no key here takes that."
-                self.refuse(node, path, message, "If you mean the word, put it in quotes.")
+                message = f"YAML reads {shown} as true or false."
+                self.refuse(
+                    node, path, message, "Write true or false; if you mean the word, put it in quotes."
+                )
             case "null":
                 self.refuse(node, path, "A value is missing.", "Give the value, or remove the key.")
             case "timestamp":

@@ -7,13 +7,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lastgood.domain.placed_yaml import Placed
-from lastgood.domain.plan import Metric, OnDeadline, OnFail, Strategy
-from lastgood.domain.plan_document import (
-    ErrorsGuardrail,
-    HealthGuardrail,
-    InvalidOutputGuardrail,
-    LatencyGuardrail,
-)
+from lastgood.domain.plan import Metric, NoData, OnDeadline, OnFail, PromoteWhen, Strategy, UnitsChoice
+from lastgood.domain.plan_guardrails import GUARDRAIL_KINDS, Compare
 from lastgood.domain.plan_quantity import decode_quantity
 from lastgood.errors import LastgoodError
 
@@ -27,6 +22,7 @@ _TYPE_WORDS: Final = {
     "str": "text",
     "int": "a whole number",
     "float": "a number",
+    "bool": "true or false",
     "array": "a list",
     "object": "a mapping",
 }
@@ -35,12 +31,10 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "metric": tuple(map(str, Metric)),
     "on_fail": tuple(map(str, OnFail)),
     "on_deadline": tuple(map(str, OnDeadline)),
-}
-_KINDS_OF_GUARDRAIL: Final[dict[str, type]] = {
-    "health": HealthGuardrail,
-    "errors": ErrorsGuardrail,
-    "invalid_output": InvalidOutputGuardrail,
-    "latency": LatencyGuardrail,
+    "no_data": tuple(map(str, NoData)),
+    "compare": tuple(map(str, Compare)),
+    "promote_when": tuple(map(str, PromoteWhen)),
+    "units": tuple(map(str, UnitsChoice)),
 }
 
 
@@ -80,7 +74,7 @@ def _known_keys(placed: Placed, kind: type, path: str) -> list[str]:
     """Return the keys of the mapping at ``path``, which is the document itself or one of its parts."""
     if path.startswith("$.guardrails["):
         metric = _value_at(placed, path).get("metric")
-        return ["metric", *_encoded_names(_KINDS_OF_GUARDRAIL[str(metric)])]
+        return ["metric", *_encoded_names(GUARDRAIL_KINDS[str(metric)])]
     if path.startswith("$.notify["):
         return ["webhook", "command", "secret"]
     return _encoded_names(kind)
@@ -124,6 +118,6 @@ def _last_key(path: str) -> str:
 def _add(key: str) -> str:
     if key == "metric":
         return f"Add it, one of: {', '.join(Metric)}."
-    if key == "max":
-        return "Add the limit, such as 'max: 200ms'."
+    if key == "counter":
+        return "Add the counter that the version reports, such as 'counter: low_confidence'."
     return "Add it."

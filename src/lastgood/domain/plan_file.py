@@ -1,48 +1,38 @@
 """From the text of a plan file to a :class:`~lastgood.domain.plan.Plan`, or to an error with its line.
 
-Belongs here: reading the document, and the rules that span several keys. What a single key may hold is in
-:mod:`lastgood.domain.plan_document`;
+Belongs here: reading the document, and the rules that span several keys; those of guardrails are in
+:mod:`lastgood.domain.plan_guardrail_rules`. What a single key may hold is in :mod:`lastgood.domain.plan_document`;
 the wording of what is wrong with one is in :mod:`lastgood.domain.plan_faults`.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from lastgood.domain.channel import check_channel
 from lastgood.domain.placed_yaml import Placed, read_placed_yaml
 from lastgood.domain.plan import (
-    MAX_GUARDRAILS,
     MAX_STEPS,
     Channel,
     Guardrail,
-    Margin,
-    MarginKind,
-    Metric,
+    OnFail,
     Plan,
+    PromoteWhen,
     Step,
     StepKind,
     Strategy,
     built_in,
-    default_guardrails,
 )
 from lastgood.domain.plan_document import (
     MAX_CHANNELS,
     STEP_KINDS,
     ApproveStep,
-    ErrorsGuardrail,
-    GuardrailDocument,
-    HealthGuardrail,
-    InvalidOutputGuardrail,
-    LatencyGuardrail,
     PauseStep,
     PlanDocument,
     WeightStep,
 )
 from lastgood.domain.plan_faults import decode_part, unknown_key
+from lastgood.domain.plan_guardrail_rules import compares, read_guardrails
 from lastgood.domain.route import FULL_WEIGHT
-from lastgood.domain.version import check_name
 from lastgood.errors import LastgoodError
-
-_STATISTICAL: Final = (ErrorsGuardrail, InvalidOutputGuardrail)
 
 
 def parse_plan(text: str, *, source: str = "plan.yaml") -> Plan:
@@ -57,13 +47,21 @@ def parse_plan(text: str, *, source: str = "plan.yaml") -> Plan:
     steps = fallback.steps if document.steps is None else _steps(placed, document.steps)
     if document.steps is not None:
         _check_strategy(placed, document.strategy, steps)
+    guardrails = read_guardrails(placed, document.strategy, document.guardrails)
+    if document.promote_when is PromoteWhen.PROVEN:
+        _check_provable(placed, document.strategy, steps, guardrails)
+    deadline = _deadline(placed, document, steps, fallback.deadline)
     return Plan(
         strategy=document.strategy,
         steps=steps,
-        guardrails=_guardrails(placed, document),
-        false_rollback_rate=_rate(placed, document, fallback.false_rollback_rate),
+        guardrails=guardrails,
+        false_rollback_rate=_rate(placed, document, "false_rollback_rate", fallback.false_rollback_rate),
+        promote_when=document.promote_when,
+        false_promotion_rate=_rate(placed, document, "false_promotion_rate", fallback.false_promotion_rate),
+        soak=_soak(placed, document, deadline, fallback.soak),
+        units=document.units,
         watch=fallback.watch if document.watch is None else float(document.watch),
-        deadline=_deadline(placed, document, steps, fallback.deadline),
+        deadline=deadline,
         on_deadline=document.on_deadline,
         validate_deadline=_positive(placed, document, "validate_deadline", fallback.validate_deadline),
         promote_deadline=_positive(placed, document, "promote_deadline", fallback.promote_deadline),
@@ -138,127 +136,45 @@ def _check_strategy(placed: Placed, strategy: Strategy, steps: tuple[Step, ...])
         raise placed.refusal(f"$.steps[{traffic[0]}].weight", message, "Write 100%, or use canary.")
 
 
-# --- guardrails ---------------------------------------------------------------------------------------
-
-
-def _guardrails(placed: Placed, document: PlanDocument) -> tuple[Guardrail, ...]:
-    defaults = default_guardrails(document.strategy)
-    given = document.guardrails
-    if given is None:
-        return defaults
-    if not given:
-        message = "The list of guardrails is empty, so nothing would stop a bad version."
-        raise placed.refusal("$.guardrails", message, "Remove the key for the built-in guardrails.")
-    if len(given) > MAX_GUARDRAILS:
-        message = f"There are {len(given)} guardrails; a plan has at most {MAX_GUARDRAILS}."
-        raise placed.refusal(f"$.guardrails[{MAX_GUARDRAILS}]", message, "Use fewer.")
-    _check_names(placed, given)
-    shares = _shares(placed, given)
-    limits = {guardrail.metric: guardrail.maximum for guardrail in defaults}
-    found = tuple(
-        _guardrail(placed, one, f"$.guardrails[{index}]", shares[index], limits)
-        for index, one in enumerate(given)
-    )
-    written = any(guardrail.metric is Metric.HEALTH for guardrail in found)
-    return found if written else (defaults[0], *found)
-
-
-def _guardrail(
-    placed: Placed,
-    document: GuardrailDocument,
-    path: str,
-    share: float,
-    limits: dict[Metric, float | None],
-) -> Guardrail:
-    metric = _metric(document)
-    name = document.name or metric.value
-    match document:
-        case HealthGuardrail():
-            return Guardrail(name=name, metric=metric, on_fail=document.on_fail, misses=document.misses)
-        case LatencyGuardrail():
-            if document.maximum <= 0:
-                message = "A latency of no time cannot be kept."
-                raise placed.refusal(f"{path}.max", message, "Give a limit such as 200ms.")
-            return Guardrail(
-                name=name,
-                metric=metric,
-                on_fail=document.on_fail,
-                maximum=float(document.maximum),
-                quantile=0.99 if document.quantile is None else float(document.quantile),
-                min_samples=document.min_samples,
-            )
-        case ErrorsGuardrail() | InvalidOutputGuardrail():
-            return Guardrail(
-                name=name,
-                metric=metric,
-                on_fail=document.on_fail,
-                margin=Margin(MarginKind.ODDS, document.margin),
-                min_bad=document.min_bad,
-                maximum=limits[metric] if document.maximum is None else float(document.maximum),
-                min_samples=document.min_samples,
-                share=share,
-            )
-
-
-def _metric(document: GuardrailDocument) -> Metric:
-    return Metric(str(type(document).__struct_config__.tag))
-
-
-def _check_names(placed: Placed, given: list[GuardrailDocument]) -> None:
-    seen = set()
-    for index, one in enumerate(given):
-        path = f"$.guardrails[{index}]"
-        name = _metric(one).value if one.name is None else one.name
-        try:
-            check_name(name, "guardrail")
-        except LastgoodError as error:
-            next_step = "Choose a name such as 'errors' or 'slow-answers'."
-            raise placed.refusal(f"{path}.name", error.message, next_step) from None
-        if name in seen:
-            message = f"Two guardrails are called {name!r}."
-            raise placed.refusal(f"{path}.name", message, "Give this one a 'name' of its own.")
-        seen.add(name)
-    if all(one.name != "health" or isinstance(one, HealthGuardrail) for one in given):
-        return
-    message = "The name 'health' belongs to the guardrail that is part of every plan."
-    raise placed.refusal("$.guardrails", message, "Choose another name.")
-
-
-def _shares(placed: Placed, given: list[GuardrailDocument]) -> list[float]:
-    """Divide the false-alarm rate: what is given stays, the rest is split evenly, the sum is 1."""
-    statistical = [index for index, one in enumerate(given) if isinstance(one, _STATISTICAL)]
-    shares = [0.0] * len(given)
-    open_ones = []
-    for index in statistical:
-        share = getattr(given[index], "share", None)
-        if share is None:
-            open_ones.append(index)
-        elif share <= 0:
-            message = "A share of 0% would never let this guardrail fail."
-            raise placed.refusal(f"$.guardrails[{index}].share", message, "Give it more than 0%.")
-        else:
-            shares[index] = float(share)
-    rest = 1.0 - sum(shares)
-    too_much, too_little = rest < -1e-9, bool(statistical) and not open_ones and rest > 1e-9
-    if too_much or too_little or (open_ones and rest <= 1e-9):
-        path = f"$.guardrails[{statistical[-1]}].share"
-        message = f"The shares given come to {100 * sum(shares):g}% of false_rollback_rate."
-        next_step = "Together they are 100%; leave a share out to give that guardrail the rest."
-        raise placed.refusal(path, message, next_step)
-    for index in open_ones:
-        shares[index] = rest / len(open_ones)
-    return shares
-
-
 # --- the rest -----------------------------------------------------------------------------------------
 
 
-def _rate(placed: Placed, document: PlanDocument, default: float) -> float:
-    rate = default if document.false_rollback_rate is None else float(document.false_rollback_rate)
+def _rate(placed: Placed, document: PlanDocument, key: str, default: float) -> float:
+    given = getattr(document, key)
+    rate = default if given is None else float(given)
     if not 0 < rate <= 0.5:
-        message = f"A false_rollback_rate of {100 * rate:g}% is not possible."
-        raise placed.refusal("$.false_rollback_rate", message, "Above 0%, at most 50%; 1% is usual.")
+        message = f"A {key} of {100 * rate:g}% is not possible."
+        raise placed.refusal(f"$.{key}", message, f"Above 0%, at most 50%; {100 * default:g}% is usual.")
     return rate
+
+
+def _check_provable(
+    placed: Placed, strategy: Strategy, steps: tuple[Step, ...], guardrails: tuple[Guardrail, ...]
+) -> None:
+    """Refuse a promotion by proof where nothing could ever be shown."""
+    beside = any(step.kind is StepKind.WEIGHT and step.weight < FULL_WEIGHT for step in steps)
+    if strategy is not Strategy.CANARY or not beside:
+        message = (
+            "Nothing can be proven here: no step leaves traffic on stable to compare the candidate with."
+        )
+        next_step = "Use canary with a weight below 100%, or 'promote_when: measured'."
+        raise placed.refusal("$.promote_when", message, next_step)
+    if any(compares(one) and not one.dry_run and one.on_fail is not OnFail.ALERT for one in guardrails):
+        return
+    message = "Nothing can be proven here: no guardrail compares the candidate with stable (dry runs and alerts apart)."
+    next_step = "Add one, such as 'metric: errors', or use 'promote_when: measured'."
+    raise placed.refusal("$.promote_when", message, next_step)
+
+
+def _soak(placed: Placed, document: PlanDocument, deadline: float, default: float) -> float:
+    soak = default if document.soak is None else float(document.soak)
+    if soak and document.strategy is Strategy.ALL_AT_ONCE:
+        message = "The strategy all_at_once sends no traffic before promotion, so there is nothing to soak."
+        raise placed.refusal("$.soak", message, "Remove it, or use canary.")
+    if soak >= deadline:
+        message = f"The soak takes {soak:g} s, the deadline comes after {deadline:g} s."
+        raise placed.refusal("$.soak", message, "Make it shorter than the deadline.")
+    return soak
 
 
 def _deadline(placed: Placed, document: PlanDocument, steps: tuple[Step, ...], default: float) -> float:

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from lastgood.domain.plan_document import DEFAULT_KEY, STEP_KINDS, PlanDocument
+from lastgood.domain.plan_document import STEP_KINDS, PlanDocument
+from lastgood.domain.plan_meaning import DEFAULT_KEY
 from lastgood.domain.plan_quantity import UNTIL_RESUMED, quantity_schema
 
 EXAMPLES: Final[tuple[dict[str, Any], ...]] = (
