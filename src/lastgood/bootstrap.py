@@ -17,6 +17,7 @@ import msgspec
 
 from lastgood.control.controller import Controller
 from lastgood.control.execute import Executor
+from lastgood.control.history import Recorder
 from lastgood.control.observe import Observer
 from lastgood.control.outbox import Dispatcher
 from lastgood.control.registry import Registry
@@ -24,6 +25,7 @@ from lastgood.control.releases import Releases
 from lastgood.control.reports import FolderReports
 from lastgood.control.rollback import Rollback
 from lastgood.control.router import PageRouter
+from lastgood.control.traffic_views import TrafficViews
 from lastgood.control.views import Views
 from lastgood.domain.version import Format, Signature
 from lastgood.errors import Code, LastgoodError
@@ -38,6 +40,7 @@ from lastgood.store.journal import SqlJournal
 from lastgood.store.migrate import open_store
 from lastgood.store.outbox import SqlOutbox
 from lastgood.store.releases import SqlReleases
+from lastgood.store.traffic import SqlTraffic
 from lastgood.store.versions import SqlVersions
 from lastgood.supervise.fleet import LocalFleet
 from lastgood.supervise.supervisor import Command, Role, RunLock, Supervisor, listen
@@ -58,6 +61,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     releases: Releases
     rollback: Rollback
     views: Views
+    traffic: TrafficViews
     controller: Controller
     dispatcher: Dispatcher
     executor: Executor
@@ -97,6 +101,8 @@ def open_services(settings: Settings) -> Services:
     router = PageRouter(settings.run)
     fleet = LocalFleet(settings.run, interval=settings.health_interval, timeout=settings.health_timeout)
     reports = FolderReports(settings.run / "reports")
+    traffic = SqlTraffic(database)
+    recorder = Recorder(traffic=traffic, reports=reports, keep_seconds=settings.traffic_history)
     executor = Executor(
         versions=versions, releases=releases, blobs=blobs, router=router, fleet=fleet, settings=settings
     )
@@ -117,6 +123,7 @@ def open_services(settings: Settings) -> Services:
         reports=reports,
         lease_seconds=settings.lease_seconds,
         tick_seconds=settings.tick_seconds,
+        recorder=recorder,
     )
     registry = Registry(versions=versions, blobs=blobs, inspect=_inspector(settings), git_state=git_state)
     dispatcher = Dispatcher(outbox, _notifiers(settings))
@@ -127,6 +134,7 @@ def open_services(settings: Settings) -> Services:
         registry=registry,
         releases=Releases(
             releases=releases,
+            traffic=traffic,
             registry=registry,
             blobs=blobs,
             fleet=fleet,
@@ -146,6 +154,7 @@ def open_services(settings: Settings) -> Services:
             executor=executor,
             observer=observer,
         ),
+        traffic=TrafficViews(releases=releases, traffic=traffic),
         controller=controller,
         dispatcher=dispatcher,
         executor=executor,
@@ -284,13 +293,9 @@ def _notifiers(settings: Settings) -> dict[str, Notifier]:
 
 
 def _inspector(settings: Settings) -> Callable[[Path, Format, str | None], Signature | None]:
+    pickle, types = settings.trust_pickle, settings.trusted_types
+
     def inspect(path: Path, kind: Format, factory: str | None) -> Signature | None:
-        return inspect_artifact(
-            path,
-            kind,
-            factory=factory,
-            trust_pickle=settings.trust_pickle,
-            trusted_types=settings.trusted_types,
-        )
+        return inspect_artifact(path, kind, factory=factory, trust_pickle=pickle, trusted_types=types)
 
     return inspect

@@ -68,6 +68,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     report_seconds: Annotated[
         float, Meta(description="how often gateways report what they counted", extra=_CONTROL)
     ] = 0.2
+    traffic_history: Annotated[
+        float,
+        Meta(
+            description="seconds; stable's counts are kept so long, minute by minute, to judge releases by",
+            extra=_CONTROL,
+        ),
+    ] = 86_400.0
     host_memory_bytes: Annotated[
         int, Meta(description="the most memory that one model host may take", extra=_HOSTS)
     ] = 2 * 1024**3

@@ -11,6 +11,7 @@ from typing import Any
 
 from lastgood.control.controller import Controller
 from lastgood.control.execute import Executor
+from lastgood.control.history import Recorder
 from lastgood.control.observe import Observer
 from lastgood.control.registry import Registry
 from lastgood.control.releases import Order, Releases
@@ -28,6 +29,7 @@ from lastgood.store.evidence import SqlEvidence
 from lastgood.store.journal import SqlJournal
 from lastgood.store.migrate import open_store
 from lastgood.store.releases import SqlReleases
+from lastgood.store.traffic import SqlTraffic
 from lastgood.store.versions import SqlVersions
 from lastgood.wire.fleet import Desired, HostState, HostStatus, Observed
 from lastgood.wire.page import WorkerAck
@@ -201,6 +203,10 @@ class World:
             settings=settings,
             now=lambda: self.clock,
         )
+        self.traffic = SqlTraffic(self.database)
+        self.recorder = Recorder(
+            traffic=self.traffic, reports=self.reports, keep_seconds=86_400.0, now=lambda: self.clock
+        )
         self.controller = Controller(
             releases=self.store,
             executor=self.executor,
@@ -209,6 +215,7 @@ class World:
             reports=self.reports,
             lease_seconds=5.0,
             tick_seconds=0.1,
+            recorder=self.recorder,
         )
         self.registry = Registry(
             versions=self.versions,
@@ -222,6 +229,7 @@ class World:
         )
         self.commands = Releases(
             releases=self.store,
+            traffic=self.traffic,
             registry=self.registry,
             blobs=self.blobs,
             fleet=self.fleet,

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastgood.control.decide import decide
-from lastgood.control.moves import HostView, Situation, waiting_for
+from lastgood.control.moves import HostView, Situation
+from lastgood.control.promotion import waiting_for
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Guardrail, Metric, OnDeadline, OnFail, Plan, Step, StepKind, Strategy
 from lastgood.domain.release import TERMINAL, TRANSITIONS, Event, Hold, HoldReason, Kind, Phase, Release

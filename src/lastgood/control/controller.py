@@ -6,18 +6,23 @@ lease end, and every gateway falls back to stable by itself.
 """
 
 import logging
+import math
 import threading
 import time
 
 from lastgood.control.decide import decide
 from lastgood.control.execute import Executor
+from lastgood.control.history import Recorder
 from lastgood.control.observe import Observer
+from lastgood.control.sweep import Sweeper
 from lastgood.domain.deployment import Deployment
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import ReleaseStore, Reports, Router
 
 logger = logging.getLogger(__name__)
 _MOVES_A_TURN = 8
+_SWEEP_SECONDS = 10.0
+_GRACE_SECONDS = 120.0
 
 
 class Controller:
@@ -37,12 +42,15 @@ class Controller:
         reports: Reports,
         lease_seconds: float,
         tick_seconds: float,
+        recorder: Recorder,
     ) -> None:
         self._releases = releases
         self._executor = executor
         self._observer = observer
         self._router = router
-        self._reports = reports
+        self._recorder = recorder
+        self._sweeper = Sweeper(router=router, reports=reports, observer=observer, now=executor.now)
+        self._swept = -math.inf
         self._lease_seconds = lease_seconds
         self._tick_seconds = tick_seconds
         self._wake = threading.Event()
@@ -55,7 +63,8 @@ class Controller:
     def start(self) -> None:
         """Make everything follow the store, then loop in a thread of its own."""
         self._executor.resume()
-        self._sweep_reports()
+        self.sweep(grace=0.0)
+        self._recorder.start()
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
         self._thread.start()
 
@@ -65,6 +74,7 @@ class Controller:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
+        self._recorder.stop()
         self._router.renew_lease(0)
 
     def wake(self) -> None:
@@ -78,6 +88,7 @@ class Controller:
         one has a candidate; when that lasts, its candidate is taken out of its route, and the lease goes on.
         """
         self._executor.reconcile()
+        self._observer.begin_turn()
         troubled = {}
         for deployment in self._releases.deployments():
             if deployment.release is None:
@@ -96,6 +107,9 @@ class Controller:
         if not unsafe:
             self._router.renew_lease(self._lease_seconds)
         self.last_turn = now
+        if now - self._swept >= _SWEEP_SECONDS and not troubled:
+            self._swept = now
+            self.sweep()
 
     def _note(self, name: str, error: Exception) -> tuple[str, float]:
         known = self._troubled.get(name)
@@ -103,14 +117,16 @@ class Controller:
             logger.error("%s cannot be driven: %s", name, error, exc_info=error)
         return str(error), time.monotonic() if known is None else known[1]
 
-    def _sweep_reports(self) -> None:
-        """Drop the reports of worker lives that have ended, unless a release may still need their counts."""
-        if any(deployment.release is not None for deployment in self._releases.deployments()):
-            return
-        here = {worker.pid for worker in self._router.workers()}
-        for report in self._reports.read():
-            if report.pid not in here:
-                self._reports.forget(report.slot, report.epoch)
+    def sweep(self, *, grace: float = _GRACE_SECONDS) -> None:
+        """Forget worker lives that have ended, unless a release may still need their counts."""
+        found = []
+        for deployment in self._releases.deployments():
+            if deployment.release is not None:
+                release = self._releases.release(deployment.release)
+                if release is None:
+                    return
+                found.append(release)
+        self._sweeper.sweep(found, grace=grace)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -133,9 +149,12 @@ class Controller:
             if release is None:
                 raise LastgoodError(Code.CORRUPT, f"Release {current.release} is gone.", "Restore the store.")
             try:
-                move = decide(release, current, self._observer.situation(current, release))
+                seen = self._observer.situation(current, release)
+                move = decide(release, current, seen)
                 if move is None:
                     return
+                if seen.findings:  # the same move, with the numbers that are kept
+                    move = decide(release, current, self._observer.in_full(release, seen)) or move
                 current, release = self._executor.apply(current, release, move)
             except LastgoodError as error:
                 if error.code is not Code.CONFLICT:
@@ -145,3 +164,4 @@ class Controller:
                 continue
             if release.terminal:
                 self._observer.forget(release)
+                self._recorder.wake()

@@ -1,14 +1,16 @@
 """What happens next to a release. Pure: the release, what is observed and the time give one move or none.
 
-Guardrails are judged before any pause, gate or hold. A rollback needs no measurement. The shell that
-carries a move out is :mod:`lastgood.control.execute`.
+Guardrails are judged before any pause, gate or hold (:mod:`lastgood.control.guarding`), and a promotion has rules of
+its own (:mod:`lastgood.control.promotion`). A rollback needs no measurement. The shell that carries a move out is
+:mod:`lastgood.control.execute`.
 """
 
-from lastgood.control.moves import Move, Situation, advance, can_take_over, promote, roll_back, undecided
+from lastgood.control.guarding import obey_gateways, obey_guardrails
+from lastgood.control.moves import Move, Situation, advance, can_take_over, first_traffic, promote, roll_back
+from lastgood.control.promotion import after_last_step, as_soon_as_proven, missing
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import OnDeadline, OnFail, StepKind, Strategy
-from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release
-from lastgood.domain.verdict import Verdict
+from lastgood.domain.plan import OnDeadline, StepKind, Strategy
+from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release, Rule
 
 _NOT_THE_VERSIONS_FAULT = frozenset({"corrupt", "untrusted", "unavailable", "storage"})
 
@@ -21,17 +23,20 @@ def decide(release: Release, deployment: Deployment, seen: Situation) -> Move | 
         case Phase.VALIDATING:
             return _validate(release, deployment, seen)
         case Phase.PROGRESSING | Phase.PAUSED:
+            over = _step_over(release, seen)
             return (
-                _obey_guardrails(release, deployment, seen)
+                obey_guardrails(release, deployment, seen, leaving=over is not None)
+                or obey_gateways(release, deployment, seen)
                 or _obey_deadline(release, deployment, seen)
-                or _proceed(release, deployment, seen)
+                or as_soon_as_proven(release, seen)
+                or _proceed(release, deployment, seen, over)
             )
         case Phase.PROMOTING:
-            return _obey_guardrails(release, deployment, seen) or _observe_promotion(release, seen)
+            return obey_guardrails(release, deployment, seen) or _observe_promotion(release, seen)
         case Phase.WATCHING:
-            return _obey_guardrails(release, deployment, seen) or _end_watch(release, seen)
+            return obey_guardrails(release, deployment, seen) or _end_watch(release, seen)
         case Phase.STUCK if not release.returning:  # on the way to 100 %: most gateways serve it already
-            return _obey_guardrails(release, deployment, seen) or _observe(release, seen)
+            return obey_guardrails(release, deployment, seen) or _observe(release, seen)
         case Phase.ROLLING_BACK | Phase.STUCK:
             return _observe(release, seen)
     return None
@@ -60,7 +65,9 @@ def _validate(release: Release, deployment: Deployment, seen: Situation) -> Move
             return roll_back(release, deployment, seen, cause=cause)
         return None
     if deployment.stable is None:
-        return promote(release, seen, "validated; it is the first version here, so it becomes stable")
+        return promote(
+            release, seen, "validated; it is the first version here, so it becomes stable", rule=Rule.AT_ONCE
+        )
     if seen.target is None or not seen.target.ready:
         if overdue:
             return Move(
@@ -68,7 +75,7 @@ def _validate(release: Release, deployment: Deployment, seen: Situation) -> Move
             )
         return None
     if release.plan.strategy is Strategy.ALL_AT_ONCE or not release.plan.steps:
-        return promote(release, seen, "validated; the plan promotes at once")
+        return promote(release, seen, "validated; the plan promotes at once", rule=Rule.AT_ONCE)
     return Move(
         event=Event.VALIDATED,
         cause="loaded, verified and warm",
@@ -77,84 +84,56 @@ def _validate(release: Release, deployment: Deployment, seen: Situation) -> Move
             "step_since": seen.now,
             "deadline": seen.now + release.plan.deadline,
             "host_starts": host.starts,
+            **first_traffic(release, 0, seen),
         },
         publish=True,
     )
 
 
-def _obey_guardrails(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
-    broken = [finding for finding in seen.findings if finding.verdict is Verdict.FAILED]
-    for finding in broken:
-        if finding.on_fail is OnFail.ROLLBACK:
-            evidence = {"guardrail": finding.guardrail, "sentence": finding.sentence, **finding.numbers}
-            move = roll_back(release, deployment, seen, cause=finding.sentence, evidence=evidence)
-            if move is not None:
-                return move
-    for finding in broken:
-        if finding.guardrail in release.alerted:
-            continue
-        told = (*release.alerted, finding.guardrail)
-        if (
-            finding.on_fail is OnFail.HOLD
-            and _goes_on_by_itself(release)
-            and finding.guardrail not in release.waived
-        ):
-            hold = Hold(HoldReason.GUARDRAIL, f"held by {finding.guardrail}: {finding.sentence}")
-            changes = {"hold": hold, "alerted": told}
-            if release.phase is Phase.PAUSED:  # the pause would end by itself: from now on a person ends it
-                return Move(event=None, cause=finding.sentence, changes=changes, alert=finding.guardrail)
-            return Move(event=Event.HOLD, cause=finding.sentence, changes=changes)
-        if finding.on_fail is not OnFail.HOLD:
-            return Move(
-                event=None, cause=finding.sentence, changes={"alerted": told}, alert=finding.guardrail
-            )
-    return None
-
-
-def _goes_on_by_itself(release: Release) -> bool:
-    timed = release.hold is not None and release.hold.until is not None
-    return release.phase is Phase.PROGRESSING or (release.phase is Phase.PAUSED and timed)
-
-
 def _obey_deadline(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
     if release.deadline is None or seen.now <= release.deadline:
         return None
-    missing = "; ".join(finding.sentence for finding in undecided(release, seen))
-    cause = f"inconclusive: the plan's deadline passed before promotion. {missing}".rstrip()
+    lacking = "; ".join(missing(release, seen))
+    cause = f"inconclusive: the plan's deadline passed before promotion. {lacking}".rstrip()
     if release.plan.on_deadline is OnDeadline.ROLLBACK:
-        return roll_back(release, deployment, seen, cause=cause, aborting=True)
+        return roll_back(release, deployment, seen, cause=cause, aborting=True, findings=seen.findings)
     if release.phase is Phase.PAUSED:
         return None
     hold = Hold(HoldReason.INCONCLUSIVE, cause)
-    return Move(event=Event.HOLD, cause=cause, changes={"hold": hold, "deadline": None})
+    if release.plan.on_deadline is OnDeadline.ASK:
+        ask = f"{cause} (lastgood approve {deployment.name} promotes it all the same)"
+        hold = Hold(HoldReason.APPROVAL, ask, promotes=True)
+    changes = {"hold": hold, "deadline": None}
+    return Move(event=Event.HOLD, cause=cause, changes=changes, findings=seen.findings)
 
 
-def _proceed(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
+def _step_over(release: Release, seen: Situation) -> str | None:
+    """Return why the present step is to be left now, None while it lasts or a person ends it."""
     if release.phase is Phase.PAUSED:
-        hold = release.hold
-        if hold is not None and hold.until is not None and seen.now >= hold.until:
-            return _leave_step(release, seen, "the pause is over")
-        return None
+        until = None if release.hold is None else release.hold.until
+        return "the pause is over" if until is not None and seen.now >= until else None
     step = release.plan.steps[release.step]
+    lasts = seen.now - release.step_since < (step.duration or 0.0) or seen.requests < step.samples
+    if step.kind is not StepKind.WEIGHT or lasts:
+        return None
+    return f"step {release.step + 1} of {len(release.plan.steps)} is over"
+
+
+def _proceed(release: Release, deployment: Deployment, seen: Situation, over: str | None) -> Move | None:
+    if over is not None:
+        last = release.step + 1 >= len(release.plan.steps)
+        return after_last_step(release, seen, over) if last else advance(release, seen, over)
+    step = release.plan.steps[release.step]
+    if release.phase is Phase.PAUSED or step.kind is StepKind.WEIGHT:
+        return None
     if step.kind is StepKind.APPROVE:
         message = step.message or "waiting for an approval"
         hold = Hold(HoldReason.APPROVAL, f"{message} (lastgood approve {deployment.name})")
         return Move(event=Event.HOLD, cause=hold.message, changes={"hold": hold})
-    if step.kind is StepKind.PAUSE:
-        until = None if step.duration is None else seen.now + step.duration
-        end = f"for {step.duration:.0f} s" if step.duration else f"until lastgood resume {deployment.name}"
-        hold = Hold(HoldReason.PAUSE, f"paused by the plan {end}", until)
-        return Move(event=Event.HOLD, cause=hold.message, changes={"hold": hold})
-    if seen.now - release.step_since < (step.duration or 0.0) or seen.requests < step.samples:
-        return None
-    return _leave_step(release, seen, f"step {release.step + 1} of {len(release.plan.steps)} is over")
-
-
-def _leave_step(release: Release, seen: Situation, cause: str) -> Move | None:
-    last = release.step + 1 >= len(release.plan.steps)
-    if last and undecided(release, seen):
-        return None  # never a silent promotion: the deadline decides what happens to the undecided
-    return advance(release, seen, cause)
+    until = None if step.duration is None else seen.now + step.duration
+    end = f"for {step.duration:.0f} s" if step.duration else f"until lastgood resume {deployment.name}"
+    hold = Hold(HoldReason.PAUSE, f"paused by the plan {end}", until)
+    return Move(event=Event.HOLD, cause=hold.message, changes={"hold": hold})
 
 
 def _observe_promotion(release: Release, seen: Situation) -> Move | None:
@@ -189,8 +168,8 @@ def _observe(release: Release, seen: Situation) -> Move | None:
         changes = {"timings": {**release.timings, "verified": round(verified, 3)}}
         return Move(event=event, cause=release.reason, changes=changes, publish=True)  # a standby chosen anew
     if release.phase is Phase.ROLLING_BACK and release.deadline is not None and seen.now > release.deadline:
-        missing = (
+        lacking = (
             "its host is not ready" if release.generation is None else "a gateway has not acknowledged it"
         )
-        return Move(event=Event.OVERDUE, cause=f"the rollback did not take effect in time: {missing}")
+        return Move(event=Event.OVERDUE, cause=f"the rollback did not take effect in time: {lacking}")
     return None

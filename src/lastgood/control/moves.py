@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import OnFail
-from lastgood.domain.release import Event, Phase, Release
-from lastgood.domain.verdict import Finding, Verdict
+from lastgood.domain.release import Event, Phase, Release, Rule
+from lastgood.domain.verdict import Finding
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +22,19 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     starts: int = 0
 
 
+class TakenOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway worker that sends the candidate nothing more in this try, and why.
+
+    ``failures`` of the last ``requests`` failed; ``log_likelihood`` is the natural logarithm of how much likelier
+    that is for a version that fails every other request than for one that fails as stable does.
+    """
+
+    slot: int
+    failures: int
+    requests: int
+    log_likelihood: float
+
+
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything observed that a decision may depend on.
 
@@ -30,7 +42,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     back to, None where there is no such version. ``last_good`` is that version's number when it is not
     simply the present stable. ``acknowledged`` is whether every live gateway obeys the release's generation,
     ``served`` whether any gateway lives at all: with none, no route needs a ready host.
-    ``requests`` are the candidate's in the present stage.
+    ``requests`` are the candidate's in the present stage. ``taken_out`` are the gateway workers that have stopped
+    sending the candidate traffic by themselves in this try of the release.
     """
 
     now: float
@@ -41,13 +54,15 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     served: bool = True
     findings: tuple[Finding, ...] = ()
     requests: int = 0
+    taken_out: tuple[TakenOut, ...] = ()
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
     """One step to take: an event (None: a change within the phase), the fields it sets, and its reason.
 
     ``stable`` is the deployment's new stable version, None to leave it. ``publish`` asks for a new route.
-    ``alert`` names a guardrail to tell about without acting.
+    ``alert`` names a guardrail to tell about without acting. ``findings`` are those it rests on and ``told`` is what
+    else its event says.
     """
 
     event: Event | None
@@ -56,6 +71,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     stable: int | None = None
     publish: bool = False
     alert: str | None = None
+    findings: tuple[Finding, ...] = ()
+    told: dict[str, Any] = {}
 
 
 def roll_back(
@@ -68,6 +85,7 @@ def roll_back(
     blame: bool = True,
     aborting: bool = False,
     target: int | None = None,
+    findings: tuple[Finding, ...] = (),
 ) -> Move | None:
     """Return the move that begins a rollback or an abort, None when there is no version to go back to.
 
@@ -88,67 +106,50 @@ def roll_back(
     }
     if deployment.stable != release.version:
         changes["target"] = deployment.stable
-        return Move(event=event, cause=cause, changes=changes, publish=True)
+        return Move(event=event, cause=cause, changes=changes, publish=True, findings=findings)
     goal = target if target is not None else seen.last_good
     if goal is None:
         return None
     changes["target"] = goal
     ready = can_take_over(seen)
-    return Move(event=event, cause=cause, changes=changes, stable=goal if ready else None, publish=ready)
+    stable = goal if ready else None
+    return Move(event=event, cause=cause, changes=changes, stable=stable, publish=ready, findings=findings)
 
 
-def promote(release: Release, seen: Situation, cause: str) -> Move:
-    """Return the move that gives the candidate all traffic."""
+def promote(
+    release: Release, seen: Situation, cause: str, *, rule: Rule, findings: tuple[Finding, ...] = ()
+) -> Move:
+    """Return the move that gives the candidate all traffic, by this rule and on these findings."""
     return Move(
         event=Event.PROMOTE,
         cause=cause,
         changes={"deadline": seen.now + release.plan.promote_deadline, "hold": None},
         stable=release.version,
         publish=True,
+        findings=findings,
+        told={"rule": rule.value},
     )
 
 
 def advance(release: Release, seen: Situation, cause: str) -> Move:
-    """Return the move to the next step, or the promotion after the last one."""
+    """Return the move to the next step; there must be one."""
     following = release.step + 1
-    if following >= len(release.plan.steps):
-        return promote(release, seen, cause)
     event = Event.RESUME if release.phase is Phase.PAUSED else Event.ADVANCE
-    changes = {"step": following, "step_since": seen.now, "hold": None}
+    changes = {
+        "step": following,
+        "step_since": seen.now,
+        "hold": None,
+        **first_traffic(release, following, seen),
+    }
     return Move(event=event, cause=cause, changes=changes, publish=True)
 
 
-def waiting_for(release: Release, seen: Situation) -> str:
-    """Say in one sentence what a release that does not move is waiting for."""
-    if release.hold is not None:
-        return release.hold.message
-    if release.phase is not Phase.PROGRESSING:
-        return release.cause
-    step = release.plan.steps[release.step]
-    missing = []
-    left = release.step_since + (step.duration or 0.0) - seen.now
-    if left > 0:
-        missing.append(f"{left:.0f} s more")
-    if seen.requests < step.samples:
-        missing.append(f"{seen.requests} of {step.samples} candidate requests")
-    if not missing:
-        missing = [finding.sentence for finding in undecided(release, seen)]
-    return "waiting for " + "; ".join(missing) if missing else "about to go on"
+def first_traffic(release: Release, step: int, seen: Situation) -> dict[str, Any]:
+    """Return what changes when ``step`` is the first that sends the candidate traffic, else nothing."""
+    begins = release.traffic_since is None and release.plan.weight_at(step) > 0
+    return {"traffic_since": seen.now} if begins else {}
 
 
 def can_take_over(seen: Situation) -> bool:
     """Whether the version gone back to can answer: its host is ready, or no gateway lives to ask it."""
     return not seen.served or (seen.target is not None and seen.target.ready)
-
-
-def undecided(release: Release, seen: Situation) -> list[Finding]:
-    """Return the findings that stand between the last step and the promotion."""
-    if release.plan.weight_at(release.step) == 0 and release.plan.stage_at(len(release.plan.steps)) < 0:
-        return []  # a plan without any traffic step has nothing to measure
-    return [
-        finding
-        for finding in seen.findings
-        if finding.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)
-        and finding.on_fail is not OnFail.ALERT
-        and finding.guardrail not in release.waived
-    ]

@@ -1,9 +1,13 @@
 """From what processes say to what a decision needs: hosts, acknowledgements, evidence."""
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable
+
+import msgspec
 
 from lastgood.analysis.judge import candidate_requests, fold, judge
-from lastgood.analysis.strata import collect
+from lastgood.analysis.strata import collect, forget, used_up
+from lastgood.control.counted import Counted, life_of
 from lastgood.control.execute import Executor
 from lastgood.control.moves import HostView, Situation
 from lastgood.control.routes import host_key, host_socket
@@ -11,14 +15,17 @@ from lastgood.domain.change import Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Metric
 from lastgood.domain.release import Phase, Release
-from lastgood.domain.traffic import StageCounts, Stratum, Units
+from lastgood.domain.traffic import Stratum, Units
 from lastgood.domain.verdict import Finding
-from lastgood.errors import LastgoodError
+from lastgood.errors import Code, LastgoodError
 from lastgood.ports import EvidenceStore, Fleet, ReleaseStore, Reports
 from lastgood.settings import Settings
 from lastgood.wire.fleet import HostState, Observed
+from lastgood.wire.reports import WorkerReport
 
+logger = logging.getLogger(__name__)
 _SPLIT = (Phase.PROGRESSING, Phase.PAUSED)
+_Key = tuple[int, int, int, tuple[str, ...]]  # sequence, stage, misses, corrupt lives
 _SERVING = (Phase.PROMOTING, Phase.WATCHING, Phase.STUCK)
 
 
@@ -40,10 +47,12 @@ class Observer:
         self._releases = releases
         self._store = evidence
         self._fleet = fleet
-        self._reports = reports
+        self._counted = Counted(reports)
         self._settings = settings
         self._now = now
         self._evidence: dict[int, Evidence] = {}
+        self._verdicts: dict[int, tuple[_Key, int, tuple[Finding, ...]]] = {}
+        self._told: dict[int, set[str]] = {}
 
     def situation(
         self, deployment: Deployment, release: Release, *, target: int | None = None, measure: bool = True
@@ -76,6 +85,7 @@ class Observer:
             served=self._executor.gateways() > 0,
             findings=findings,
             requests=requests,
+            taken_out=self._counted.taken_out(release) if measure and release.phase in _SPLIT else (),
         )
 
     def _goal(self, deployment: Deployment, release: Release, last_good: int | None) -> int | None:
@@ -113,19 +123,46 @@ class Observer:
         if strata:
             self._store.save_evidence(EvidenceStep(before=evidence.sequence, evidence=folded, strata=strata))
             evidence = self._evidence[release.id] = folded
-        findings = judge(
-            release.plan,
-            release.baseline,
-            evidence,
-            misses=self._misses(release, candidate),
-            corrupt=[fault.details["life"] for fault in faults],
-        )
-        return candidate_requests(evidence, stage), findings
+        corrupt = self._corrupt(release, faults)
+        return self._judged(release, evidence, stage, self._misses(release, candidate), corrupt)
+
+    def _judged(
+        self, release: Release, evidence: Evidence, stage: int, misses: int, corrupt: tuple[str, ...]
+    ) -> tuple[int, tuple[Finding, ...]]:
+        """Judge, once for each stratum: most turns find nothing new."""
+        key = (evidence.sequence, stage, misses, corrupt)
+        known = self._verdicts.get(release.id)
+        if known is None or known[0] != key:
+            findings = judge(
+                release.plan, release.baseline, evidence, misses=misses, corrupt=corrupt, intervals=False
+            )
+            known = self._verdicts[release.id] = (key, candidate_requests(evidence, stage), findings)
+        return known[1:]
+
+    def in_full(self, release: Release, seen: Situation) -> Situation:
+        """Return what was just seen with everything worked out that is kept or shown, intervals too."""
+        known = self._verdicts.get(release.id)
+        if not seen.findings or release.phase not in _SPLIT or known is None:
+            return seen
+        _, _, misses, corrupt = known[0]
+        evidence = self.evidence(release)
+        findings = judge(release.plan, release.baseline, evidence, misses=misses, corrupt=corrupt)
+        return msgspec.structs.replace(seen, findings=findings)
+
+    def _corrupt(self, release: Release, faults: tuple[LastgoodError, ...]) -> tuple[str, ...]:
+        """Return the worker lives whose counts cannot be used, and log each once."""
+        lives = tuple(str(fault.details["life"]) for fault in faults)
+        told = self._told.setdefault(release.id, set())
+        for life, fault in zip(lives, faults, strict=True):
+            if life not in told:
+                told.add(life)
+                logger.error("%s %s", fault.message, fault.next_step)
+        return lives
 
     def _fold(
         self, release: Release, evidence: Evidence, now: float, *, flush: bool
     ) -> tuple[Evidence, tuple[Stratum, ...], tuple[LastgoodError, ...]]:
-        lives, keys = self._lives(release.id), release.baseline.units is Units.KEYS
+        lives, keys = self._counted.lives(release.id), release.baseline.units is Units.KEYS
         opened, strata, faults = collect(evidence, lives, release=release.id, now=now, keys=keys, flush=flush)
         folded = fold(release.plan, release.baseline, opened, strata) if strata else evidence
         return folded, strata, faults
@@ -146,18 +183,47 @@ class Observer:
         return tuple(finding for finding in findings if finding.metric == Metric.HEALTH.value)
 
     def peek(self, release: Release) -> Situation:
-        """Return what the last saved evidence says, changing nothing: for showing it."""
+        """Return what the last saved evidence says, changing nothing: for showing it.
+
+        Once no candidate is measured any more, that is how the guardrails stood at the end; whether its host answers
+        is not among it.
+        """
         candidate = self._host(self._fleet.observe(), release.model, release.version)
         evidence = self._store.evidence(release.id)
+        findings = judge(release.plan, release.baseline, evidence, misses=self._misses(release, candidate))
+        if release.phase not in _SPLIT:
+            findings = tuple(finding for finding in findings if finding.metric != Metric.HEALTH.value)
         return Situation(
             now=self._now(),
             candidate=candidate,
             target=None,
             last_good=None,
             acknowledged=False,
-            findings=judge(release.plan, release.baseline, evidence, misses=self._misses(release, candidate)),
+            findings=findings,
             requests=candidate_requests(evidence, max(release.plan.stage_at(release.step), 0)),
         )
+
+    def begin_turn(self) -> None:
+        """Look at the gateways' reports anew."""
+        self._counted.begin_turn()
+
+    def has_used(self, release: Release, report: WorkerReport) -> bool:
+        """Whether the evidence holds all that a worker life has counted for ``release``."""
+        try:
+            return used_up(self.evidence(release), life_of(report), report.stages)
+        except LastgoodError as error:
+            if error.code is not Code.CORRUPT:
+                raise
+            return False  # it stays, so that the guardrails go on saying that something is wrong
+
+    def keep_lives(self, release: Release, present: set[str]) -> None:
+        """Forget what the evidence has seen of every life but these, none of which will report again."""
+        evidence = before = self.evidence(release)
+        for life in before.seen.keys() - present:
+            evidence = forget(evidence, life)
+        if evidence is not before:
+            self._store.save_evidence(EvidenceStep(before=before.sequence, evidence=evidence, strata=()))
+            self._evidence[release.id] = evidence
 
     def evidence(self, release: Release) -> Evidence:
         """Return the evidence of a release, from memory while it is under way."""
@@ -169,13 +235,5 @@ class Observer:
     def forget(self, release: Release) -> None:
         """Drop what is remembered of a release: it is over, or another process took it on."""
         self._evidence.pop(release.id, None)
-
-    def _lives(self, release: int) -> dict[str, list[StageCounts]]:
-        return {
-            f"{report.slot}:{report.epoch}": _stages_of(report.stages, release)
-            for report in self._reports.read()
-        }
-
-
-def _stages_of(stages: Iterable[StageCounts], release: int) -> list[StageCounts]:
-    return [stage for stage in stages if stage.release == release]
+        self._verdicts.pop(release.id, None)
+        self._told.pop(release.id, None)

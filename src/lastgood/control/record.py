@@ -6,6 +6,7 @@ from lastgood.control.moves import Move
 from lastgood.domain.deployment import Failure
 from lastgood.domain.event import EventDraft
 from lastgood.domain.release import Event, Phase, Release
+from lastgood.domain.verdict import Finding
 from lastgood.domain.version import Version
 
 EVENT_TYPES: Final = {
@@ -54,15 +55,6 @@ def event_of(
     before: Release, after: Release, move: Move, version: Version, *, now: float, actor: str
 ) -> EventDraft:
     """Return the event that tells of ``move``: who, what, why and on what numbers."""
-    kind = (
-        "lastgood.guardrail.alerted"
-        if move.event is None and move.alert
-        else "lastgood.release.route_published"
-    )
-    if move.event is not None:
-        kind = EVENT_TYPES[move.event]
-        if after.phase is Phase.ABORTED:
-            kind = EVENT_TYPES[Event.WITHDRAWN]
     data: dict[str, Any] = {
         "from": before.phase.value,
         "to": after.phase.value,
@@ -79,8 +71,11 @@ def event_of(
         data.update(target=after.target, evidence=after.evidence, timings=after.timings, blame=after.blame)
     if move.alert is not None:
         data["guardrail"] = move.alert
+    if move.findings:
+        data["findings"] = [_told(finding) for finding in move.findings]
+    data.update(move.told)
     return EventDraft(
-        type=kind,
+        type=_type_of(move, after),
         at=now,
         actor=actor,
         model=after.model,
@@ -89,3 +84,23 @@ def event_of(
         version=after.version,
         data=data,
     )
+
+
+def _type_of(move: Move, after: Release) -> str:
+    if move.event is not None:
+        return EVENT_TYPES[Event.WITHDRAWN if after.phase is Phase.ABORTED else move.event]
+    if move.alert:
+        return "lastgood.guardrail.alerted"
+    # Held already, and from now on for another reason.
+    return EVENT_TYPES[Event.HOLD] if "hold" in move.changes else "lastgood.release.route_published"
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    """Return what the record keeps of a finding: enough to compute it again from the strata."""
+    return {
+        "guardrail": finding.guardrail,
+        "verdict": finding.verdict.value,
+        "proven": finding.proven,
+        "sentence": finding.sentence,
+        "numbers": finding.numbers,
+    }

@@ -6,19 +6,21 @@ import msgspec
 
 from lastgood.control import preflight
 from lastgood.control.execute import Executor
+from lastgood.control.history import baseline_of, told_of
 from lastgood.control.lookup import deployment_named
-from lastgood.control.moves import Move, Situation, advance, promote
+from lastgood.control.moves import Move, advance, promote
 from lastgood.control.observe import Observer
+from lastgood.control.promotion import missing
 from lastgood.control.registry import Registry
 from lastgood.control.rollback import Rollback, RollbackResult
 from lastgood.domain.change import Change
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.event import EventDraft
 from lastgood.domain.plan import Plan, Strategy, built_in
-from lastgood.domain.release import Event, Hold, HoldReason, Override, Phase, Release
+from lastgood.domain.release import Event, Hold, HoldReason, Override, Phase, Release, Rule
 from lastgood.domain.version import Version, check_name
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import Blobs, Fleet, ReleaseStore
+from lastgood.ports import Blobs, Fleet, ReleaseStore, TrafficStore
 from lastgood.settings import Settings
 
 _TRIES = 20
@@ -43,6 +45,7 @@ class Releases:
         self,
         *,
         releases: ReleaseStore,
+        traffic: TrafficStore,
         registry: Registry,
         blobs: Blobs,
         fleet: Fleet,
@@ -53,6 +56,7 @@ class Releases:
         wake: Callable[[], None],
     ) -> None:
         self._releases = releases
+        self._traffic = traffic
         self._registry = registry
         self._blobs = blobs
         self._fleet = fleet
@@ -86,10 +90,7 @@ class Releases:
     def promote(self, name: str, *, full: bool, actor: str) -> Release:
         """Go to the next step at once, or with ``full`` straight to 100 %."""
         deployment, release = self._under_way(name, "promote", _STEERABLE)
-        seen = self._seen(deployment, release)
-        cause = f"promoted by {actor}"
-        move = promote(release, seen, cause) if full else advance(release, seen, cause)
-        move = msgspec.structs.replace(move, changes={**move.changes, **_overruled(release)})
+        move = self._onwards(deployment, release, f"promoted by {actor}", full=full)
         return self._act(deployment, release, move, actor)
 
     def pause(self, name: str, *, reason: str, actor: str) -> Release:
@@ -102,7 +103,10 @@ class Releases:
         )
 
     def resume(self, name: str, *, actor: str) -> Release:
-        """Go on after a pause. A guardrail that held the release does not hold it again."""
+        """Go on after a pause. A guardrail that held the release does not hold it again.
+
+        Where gateways had taken the candidate out by themselves, they send it traffic again.
+        """
         deployment, release = self._under_way(name, "resume", (Phase.PAUSED,))
         hold = release.hold
         cause = f"resumed by {actor}"
@@ -110,16 +114,15 @@ class Releases:
             raise LastgoodError(
                 Code.CONFLICT, f"{name} waits for an approval, not for time.", f"Run: lastgood approve {name}"
             )
-        seen = self._seen(deployment, release)
         if hold is not None and hold.reason is HoldReason.PAUSE:
-            return self._act(deployment, release, advance(release, seen, cause), actor)
-        changes: dict[str, object] = {"hold": None, **_overruled(release)}
-        if hold is not None and hold.reason is HoldReason.INCONCLUSIVE:
-            changes["deadline"] = seen.now + release.plan.deadline
-        return self._act(deployment, release, Move(event=Event.RESUME, cause=cause, changes=changes), actor)
+            return self._act(deployment, release, self._onwards(deployment, release, cause), actor)
+        changes = {"hold": None, **_taken_up(release, self._executor.now())}
+        again = "tries" in changes
+        move = Move(event=Event.RESUME, cause=cause, changes=changes, publish=again)
+        return self._act(deployment, release, move, actor)
 
     def approve(self, name: str, *, actor: str) -> Release:
-        """Open the gate at which the release waits."""
+        """Open the gate at which the release waits; the one after a plan's deadline leads straight to 100 %."""
         deployment, release = self._under_way(name, "approve", (Phase.PAUSED,))
         if release.hold is None or release.hold.reason is not HoldReason.APPROVAL:
             raise LastgoodError(
@@ -127,7 +130,11 @@ class Releases:
                 f"{name} does not wait for an approval: {release.hold.message if release.hold else release.cause}.",
                 f"Run: lastgood resume {name}",
             )
-        move = advance(release, self._seen(deployment, release), f"approved by {actor}")
+        cause = f"approved by {actor}"
+        if release.hold.promotes:
+            unproven = "; ".join(missing(release, self._observer.peek(release)))
+            cause += f" after the deadline, although it was not proven: {unproven}"
+        move = self._onwards(deployment, release, cause, full=release.hold.promotes)
         if move.event is Event.RESUME:
             move = msgspec.structs.replace(move, event=Event.APPROVE)
         return self._act(deployment, release, move, actor)
@@ -151,6 +158,22 @@ class Releases:
         self._wake()
         return result
 
+    def _onwards(self, deployment: Deployment, release: Release, cause: str, *, full: bool = False) -> Move:
+        """Return a person's move to the next step, or to 100 % after the last one and with ``full``.
+
+        It says what the guardrails had found by then.
+        """
+        seen = self._observer.situation(deployment, release, measure=False)
+        if full or release.step + 1 >= len(release.plan.steps):
+            findings = self._observer.peek(release).findings
+            move = promote(release, seen, cause, rule=Rule.PERSON, findings=findings)
+        else:
+            move = advance(release, seen, cause)
+        changes = {**_taken_up(release, seen.now), **move.changes}
+        if move.event is Event.PROMOTE:
+            changes.pop("tries", None)  # nothing is tried any more
+        return msgspec.structs.replace(move, changes=changes)
+
     def _start_of(self, order: Order, version: Version, name: str) -> Change:
         """Return the change that starts a release of ``version``, once nothing stands in its way."""
         found = self._releases.deployment(name)
@@ -164,6 +187,8 @@ class Releases:
         preflight.check_way_back(deployment, version.model, self._fleet)
         preflight.check_artifact(version, self._blobs)
         release = self._draft(order, release_plan, deployment, version, overridden=failure is not None)
+        baseline = baseline_of(self._traffic, deployment, release_plan, release.created_at)
+        release = msgspec.structs.replace(release, baseline=baseline)
         revision = 0 if found is None else found.revision + 1
         return Change(
             deployment=msgspec.structs.replace(deployment, revision=revision, release=0),
@@ -213,6 +238,7 @@ class Releases:
                 "cause": release.cause,
                 "plan": msgspec.to_builtins(release.plan),
                 "override": None if release.override is None else msgspec.to_builtins(release.override),
+                "baseline": told_of(release.baseline),
             },
         )
 
@@ -241,17 +267,24 @@ class Releases:
             )
         return deployment, release
 
-    def _seen(self, deployment: Deployment, release: Release) -> Situation:
-        return self._observer.situation(deployment, release, measure=False)
-
     def _act(self, deployment: Deployment, release: Release, move: Move, actor: str) -> Release:
         stored = self._executor.apply(deployment, release, move, actor=actor)[1]
         self._wake()
         return stored
 
 
-def _overruled(release: Release) -> dict[str, object]:
-    """Return what changes when a person goes on although a guardrail holds: it does not hold again."""
-    if release.hold is None or release.hold.reason is not HoldReason.GUARDRAIL:
-        return {}
-    return {"waived": tuple(sorted({*release.waived, *release.alerted}))}
+def _taken_up(release: Release, now: float) -> dict[str, object]:
+    """Return what changes when a person goes on with a release that is held, whatever held it.
+
+    A guardrail that held it does not hold it again, gateways try the candidate again, a deadline that has passed begins
+    anew.
+    """
+    reason = None if release.hold is None else release.hold.reason
+    changes: dict[str, object] = {}
+    if reason is HoldReason.GUARDRAIL:
+        changes["waived"] = tuple(sorted({*release.waived, *release.alerted}))
+    if reason is HoldReason.REFLEX:
+        changes["tries"] = release.tries + 1
+    if release.deadline is None:
+        changes["deadline"] = now + release.plan.deadline
+    return changes

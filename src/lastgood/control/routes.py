@@ -88,13 +88,14 @@ def route_for(
         weight=release.plan.weight_at(release.step) if release is not None and split else 0,
         release=release.id if release is not None and split else None,
         stage=max(release.plan.stage_at(release.step), 0) if release is not None and split else 0,
+        tries=release.tries if release is not None and split else 0,
         standby=target(last_good) if last_good != leaving else None,
     )
 
 
 def without_candidate(route: Route) -> Route:
     """Return the route with stable alone."""
-    return msgspec.structs.replace(route, candidate=None, weight=0, release=None, stage=0)
+    return msgspec.structs.replace(route, candidate=None, weight=0, release=None, stage=0, tries=0)
 
 
 def needed_versions(deployment: Deployment, release: Release | None, last_good: int | None) -> list[int]:

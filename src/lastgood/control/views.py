@@ -8,8 +8,8 @@ import msgspec
 
 from lastgood.control.execute import Executor
 from lastgood.control.lookup import deployment_named
-from lastgood.control.moves import waiting_for
 from lastgood.control.observe import Observer
+from lastgood.control.promotion import waiting_for
 from lastgood.control.proof import prove_record, stable_at
 from lastgood.control.routes import host_key
 from lastgood.domain.deployment import Deployment, StableEntry

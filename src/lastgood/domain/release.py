@@ -128,11 +128,26 @@ class HoldReason(StrEnum):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """A pause: why, until when (None: until a person acts), and a sentence."""
+    """A pause: why, until when (None: until a person acts), and a sentence.
+
+    ``promotes`` is whether an approval gives all traffic at once, whatever steps are left.
+    """
 
     reason: HoldReason
     message: str
     until: float | None = None
+    promotes: bool = False
+
+
+class Rule(StrEnum):
+    """What allowed a promotion: written into its event."""
+
+    PROVEN = "proven"  # the candidate has been shown not to be worse than the proof margins
+    MEASURED = "measured"  # the steps' times and samples were over and every guardrail had passed
+    PERSON = "person"  # somebody said so
+    AT_ONCE = (
+        "at_once"  # there was nothing to measure: a first version, or a plan that gives no traffic before
+    )
 
 
 class Override(msgspec.Struct, frozen=True):
@@ -153,6 +168,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     phase has lasted too long. ``waived`` guardrails were overruled by a person, ``alerted`` ones have been
     told. ``host_starts`` is how often the candidate's host had started when it was validated. ``timings``
     holds milliseconds from the request or verdict that began a rollback: ``published``, ``verified``.
+    ``traffic_since`` is when gateways were first told to send the candidate traffic, None before.
     ``baseline`` is what stable did before, fixed when the release began. ``tries`` grows when a person sends the
     candidate traffic again after gateways had taken it out by themselves.
     """
@@ -186,6 +202,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     host_starts: int = 0
     generation: int | None = None
     deadline: float | None = None
+    traffic_since: float | None = None
     baseline: Baseline = Baseline()
     tries: int = 0
     evidence: dict[str, Any] = {}

@@ -1,0 +1,94 @@
+"""What follows from a failed guardrail, and from a candidate that gateways have taken out. Pure.
+
+Both come before any pause, gate or hold. A guardrail that is on a dry run is shown and nothing follows.
+"""
+
+import msgspec
+
+from lastgood.analysis import sentences
+from lastgood.control.moves import Move, Situation, roll_back
+from lastgood.domain.deployment import Deployment
+from lastgood.domain.plan import NoData, OnFail
+from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release
+from lastgood.domain.verdict import Finding, Verdict
+
+_STAYS_HELD = (HoldReason.REFLEX, HoldReason.GUARDRAIL)
+
+
+def obey_guardrails(
+    release: Release, deployment: Deployment, seen: Situation, *, leaving: bool = False
+) -> Move | None:
+    """Return what the failed guardrails ask for, None when none has failed or all is done that they asked.
+
+    ``leaving`` is whether the present step is about to be left: a guardrail for which no data counts as a failure
+    fails then, if the step gave the candidate traffic.
+    """
+    broken = [finding for finding in _failed(release, seen, leaving) if not finding.dry_run]
+    for finding in broken:
+        if finding.on_fail is OnFail.ROLLBACK:
+            evidence = {"guardrail": finding.guardrail, "sentence": finding.sentence, **finding.numbers}
+            move = roll_back(release, deployment, seen, cause=finding.sentence, evidence=evidence)
+            if move is not None:
+                return move
+    for finding in broken:
+        if finding.guardrail not in release.alerted:
+            move = _hold_or_tell(release, finding)
+            if move is not None:
+                return move
+    return None
+
+
+def obey_gateways(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
+    """Return the hold of a candidate that gateways have taken out by themselves, None where nothing is to do.
+
+    It takes the place of a pause that would end by itself, and of one that a person ends without knowing of it. A gate
+    of the plan is reached again after it.
+    """
+    if not seen.taken_out or (release.hold is not None and release.hold.reason in _STAYS_HELD):
+        return None
+    worst = max(seen.taken_out, key=lambda one: one.log_likelihood)
+    slots = sorted({one.slot for one in seen.taken_out})
+    workers = ", ".join(str(slot) for slot in slots)
+    noun = "gateway worker" if len(slots) == 1 else "gateway workers"
+    cause = (
+        f"{noun} {workers} took the candidate out at once: {worst.failures} of its last {worst.requests} requests "
+        f"there failed, {sentences.to_one(worst.log_likelihood)} for a version that fails every other request; no "
+        "guardrail has failed yet"
+    )
+    message = f"{cause} (lastgood resume {deployment.name} sends it traffic again)"
+    changes = {"hold": Hold(HoldReason.REFLEX, message)}
+    event = Event.HOLD if release.phase is Phase.PROGRESSING else None
+    told = {"reflexes": [msgspec.structs.asdict(one) for one in seen.taken_out]}
+    return Move(event=event, cause=cause, changes=changes, findings=seen.findings, told=told)
+
+
+def _failed(release: Release, seen: Situation, leaving: bool) -> list[Finding]:
+    found = [finding for finding in seen.findings if finding.verdict is Verdict.FAILED]
+    if leaving and release.plan.weight_at(release.step) > 0:
+        found += [
+            msgspec.structs.replace(
+                finding, sentence=f"{finding.sentence} The plan counts no data as a failure."
+            )
+            for finding in seen.findings
+            if finding.no_data is NoData.FAIL and finding.verdict is not Verdict.FAILED
+        ]
+    return found
+
+
+def _hold_or_tell(release: Release, finding: Finding) -> Move | None:
+    name, told = finding.guardrail, (*release.alerted, finding.guardrail)
+    if finding.on_fail is not OnFail.HOLD:
+        return Move(
+            event=None, cause=finding.sentence, changes={"alerted": told}, alert=name, findings=(finding,)
+        )
+    if not _goes_on_by_itself(release) or name in release.waived:
+        return None
+    changes = {"hold": Hold(HoldReason.GUARDRAIL, f"held by {name}: {finding.sentence}"), "alerted": told}
+    if release.phase is Phase.PAUSED:  # the pause would end by itself: from now on a person ends it
+        return Move(event=None, cause=finding.sentence, changes=changes, alert=name, findings=(finding,))
+    return Move(event=Event.HOLD, cause=finding.sentence, changes=changes, findings=(finding,))
+
+
+def _goes_on_by_itself(release: Release) -> bool:
+    timed = release.hold is not None and release.hold.until is not None
+    return release.phase is Phase.PROGRESSING or (release.phase is Phase.PAUSED and timed)
