@@ -4,7 +4,7 @@ Bytes are ``{"base64": "..."}``; numbers that JSON has no word for (infinity, no
 """
 
 import base64
-import datetime
+import datetime as dt
 import decimal
 import math
 import re
@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return {"base64": base64.b64encode(bytes(value)).decode()}
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+    if isinstance(value, dt.datetime | dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
         return str(value)
