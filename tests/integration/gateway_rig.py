@@ -228,6 +228,11 @@ def answer(
             pack(identifier, Status.OK, b"", b'{"answer": 1}')
             + pack(identifier, Status.OK, b"", b'{"answer": 2}')
         )
+    elif order.startswith("counts:"):
+        said = json.dumps({"version": version}).encode()
+        writer.write(pack(identifier, Status.OK, order[7:].encode(), said))
+    elif order == "counts-error":
+        writer.write(pack(identifier, Status.MODEL_ERROR, b"low=0", b"{}"))
     elif order.startswith("size:"):
         said = {"version": version, "filler": "x" * int(order[5:])}
         writer.write(pack(identifier, Status.OK, b"", json.dumps(said).encode()))
