@@ -4,7 +4,7 @@ import pytest
 from api_rig import STEPS, control_plane
 from prometheus_client.parser import text_string_to_metric_families
 
-from lastgood.domain.traffic import ArmCounts
+from lastgood.domain.traffic import ArmCounts, Counter
 from lastgood.errors import Code, LastgoodError
 from lastgood.web.metrics import Totals, histogram
 from lastgood.wire.reports import VersionTotals, WorkerReport, write_report
@@ -19,7 +19,8 @@ def rig(tmp_path):
 
 def report(rig, *, slot=0, epoch=1, sequence=1, requests):
     """Write what a worker life has counted."""
-    counts = ArmCounts(requests=requests, errors=1, timeouts=1, invalid=2, latency={128: requests})
+    counts = ArmCounts(requests=requests, errors=1, timeouts=1, invalid=2, latency={128: requests}, keyed=1)
+    counts.counters["low_confidence"] = Counter(total=requests, bad=2)
     totals = VersionTotals(
         deployment="churn", model="churn", version=1, role="stable", counts=counts, fallbacks={"timeout": 1}
     )
@@ -61,6 +62,10 @@ def test_counts_of_all_lives_add_up(rig):
     assert value(samples, "lastgood_invalid_outputs_total", **labels) == 6
     assert value(samples, "lastgood_timeouts_total", **labels) == 3
     assert value(samples, "lastgood_fallbacks_total", reason="timeout") == 3
+    assert value(samples, "lastgood_keyed_requests_total", **labels) == 3
+    own = labels | {"counter": "low_confidence"}
+    assert value(samples, "lastgood_counter_total", **own) == 18
+    assert value(samples, "lastgood_counter_bad_total", **own) == 6
     assert value(samples, "lastgood_request_duration_seconds_count", **labels) == 18
 
 
