@@ -18,9 +18,9 @@ NEVER = -1
 def argo(requests: Ints, bad: Ints) -> Ints:
     """Argo Rollouts: the analysis template ``success-rate``.
 
-    Rule (argo-rollouts.readthedocs.io/en/stable/features/analysis, and analysis/analysis.go): a measurement succeeds when the success rate is at
-    least 95 %; the run fails when more than ``failureLimit`` = 3 measurements have failed. The page measures every 5
-    minutes; here it is every minute (the other interval on that page), which finds everything five times sooner.
+    Rule (argo-rollouts.readthedocs.io/en/stable/features/analysis; analysis/analysis.go): a measurement succeeds when
+    the success rate is at least 95 %; the run fails when more than ``failureLimit`` = 3 measurements have failed. The page
+    measures every 5 minutes; here it is every minute (the other interval on that page), five times sooner.
     """
     return _after(_share(bad, requests) > 0.05, 4)
 
@@ -39,10 +39,11 @@ def flagger(requests: Ints, bad: Ints) -> Ints:
 def kayenta(candidate: Floats, stable: Floats, every: int = 30) -> Ints:
     """Kayenta (Spinnaker): NetflixACAJudge on one time series with a value a minute for each arm.
 
-    Rule (spinnaker.io/docs/guides/user/canary/judge and best-practices; MannWhitneyClassifier.scala, NetflixACAJudge.scala): a
-    Mann-Whitney test with confidence 98 %; the metric is High, and the canary fails, when the lower end of the
-    confidence interval for the Hodges-Lehmann shift lies above a tolerance of 25 % of the estimate. It wants 50 values and
-    proposes an hour between judgements; here it judges every 30 minutes, on all minutes so far, which is sooner.
+    Rule (spinnaker.io/docs/guides/user/canary/judge and best-practices; MannWhitneyClassifier.scala and
+    NetflixACAJudge.scala of Kayenta): a Mann-Whitney test with confidence 98 %; the metric is High, and the canary
+    fails, when the lower end of the confidence interval for the Hodges-Lehmann shift lies above a tolerance of 25 % of
+    the estimate. The page asks for 50 values and proposes an hour between judgements; here it judges every 30 minutes,
+    on all minutes so far, which is sooner.
     """
     quantile = float(norm.ppf(0.99))
     found = np.full(len(candidate), NEVER)

@@ -15,6 +15,7 @@ COLOURS = {
     "distribution": "#1f6f5c",
 }
 LEFT, WIDTH, BAR, GAP = 190, 560, 11, 12
+FIRST, LAST = -0.7, 3.4
 FONT = 'font-family="system-ui, sans-serif" font-size="11"'
 
 
@@ -65,11 +66,10 @@ def number(value: float) -> str:
 
 def picture(title: str, rows: Sequence[Row], names: Sequence[str]) -> str:
     """Return an SVG: for each regression a bar for each rule, on a logarithmic axis, in multiples of the limit."""
-    top = 3.5  # decades
     group = len(names) * BAR + GAP
     height = 74 + group * len(rows) + 34
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 90}" height="{height}" {FONT}>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 110}" height="{height}" {FONT}>',
         f'<rect width="100%" height="100%" fill="#fff"/><text x="12" y="22" font-size="14">{escape(title)}</text>',
     ]
     for place, name in enumerate(names):
@@ -77,28 +77,34 @@ def picture(title: str, rows: Sequence[Row], names: Sequence[str]) -> str:
         parts.append(f'<rect x="{x}" y="36" width="10" height="10" fill="{COLOURS[name]}"/>')
         parts.append(f'<text x="{x + 15}" y="45">{escape(name)}</text>')
     for multiple in (1, 3, 10, 30, 100, 300, 1000):
-        x = LEFT + WIDTH * np.log10(multiple) / top
+        x = _place(multiple)
         colour = "#b03a2e" if multiple == 1 else "#e6e6e6"
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="56" y2="{height - 30}" stroke="{colour}"/>')
         told = "limit" if multiple == 1 else f"{multiple}x"
         parts.append(f'<text x="{x:.1f}" y="{height - 14}" text-anchor="middle" fill="#555">{told}</text>')
     for index, row in enumerate(rows):
         y = 64 + index * group
-        parts.append(f'<text x="{LEFT - 10}" y="{y + group / 2}" text-anchor="end">{escape(row.name)}</text>')
-        for place, name in enumerate(names):
-            parts.append(_bar(row, name, y + place * BAR, top))
+        parts.append(
+            f'<text x="{LEFT - 10}" y="{y + (group - GAP) / 2 + 4}" text-anchor="end">{escape(row.name)}</text>'
+        )
+        parts += [_bar(row, name, y + place * BAR) for place, name in enumerate(names)]
     parts.append("</svg>\n")
     return "\n".join(parts)
 
 
-def _bar(row: Row, name: str, y: float, top: float) -> str:
+def _place(multiple: float) -> float:
+    """Return where a multiple of the limit is, from a fifth of it to three thousand times."""
+    return LEFT + WIDTH * (float(np.log10(multiple)) - FIRST) / (LAST - FIRST)
+
+
+def _bar(row: Row, name: str, y: float) -> str:
     """Return one bar with its number; bars left of the limit were bought with false rollbacks."""
     told = until(row, name)
     if told == "never":
-        return f'<text x="{LEFT + 4}" y="{y + 9}" font-size="9" fill="#888">{name}: never</text>'
+        return f'<text x="{_place(1) + 4:.1f}" y="{y + 9}" font-size="9" fill="#888">{name}: never</text>'
     stops = row.stops[name]
     multiple = float(np.where(np.isfinite(stops), stops, row.seen).mean()) / (row.limit or 1.0)
-    width = WIDTH * np.log10(multiple) / top
-    x = LEFT + min(width, 0.0)
-    text = f'<text x="{LEFT + max(width, 0.0) + 4:.1f}" y="{y + 9}" font-size="9">{escape(told)}</text>'
-    return f'<rect x="{x:.1f}" y="{y}" width="{abs(width):.1f}" height="{BAR - 1}" fill="{COLOURS[name]}"/>{text}'
+    left, right = sorted((_place(1), _place(multiple)))
+    text = f'<text x="{right + 4:.1f}" y="{y + 9}" font-size="9">{escape(told)}</text>'
+    shape = f'x="{left:.1f}" y="{y}" width="{right - left:.1f}" height="{BAR - 1}"'
+    return f'<rect {shape} fill="{COLOURS[name]}"/>{text}'
