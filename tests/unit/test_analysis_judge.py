@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastgood.analysis import sentences
-from lastgood.analysis.guardrails import alphas
+from lastgood.analysis.budget import alphas
 from lastgood.analysis.judge import candidate_requests, fold, judge
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, Metric, Plan, Strategy, built_in
@@ -77,9 +77,9 @@ def test_a_regression_fails_with_a_sentence_for_people() -> None:
     finding = only(rules, evidence)
 
     assert finding.verdict is Verdict.FAILED
-    told = "errors: 5.1 % against 0.88 % (31 of 608 against 48 of 5 432); evidence "
+    told = "errors: 5.1 % against 0.88 %, 31 of 608 against 48 of 5 432; evidence "
     assert finding.sentence.startswith(told)
-    assert finding.sentence.endswith(" : 1, bound 40 : 1.")
+    assert finding.sentence.endswith(" : 1, bound 40 : 1: roll back.")
     assert finding.numbers["candidate_requests"] == 608
     assert finding.numbers["alpha"] == 0.025
     assert finding.numbers["e_value"] >= finding.numbers["bound"]

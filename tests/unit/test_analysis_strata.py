@@ -1,6 +1,7 @@
 """How cumulative counts of gateway workers become strata."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastgood.analysis.counts import added
+from lastgood.analysis.judge import fold
 from lastgood.analysis.strata import MIN_REQUESTS, collect, forget, used_up
 from lastgood.domain.change import Evidence
-from lastgood.domain.traffic import ArmCounts, StageCounts, Stratum
+from lastgood.domain.plan import Strategy, built_in
+from lastgood.domain.traffic import ArmCounts, Baseline, Counter, Firsts, StageCounts, Stratum
 from lastgood.errors import Code, LastgoodError
 
 EMPTY = Evidence(release=7)
@@ -98,17 +101,114 @@ def test_counts_of_other_releases_are_left_out() -> None:
         collect(EMPTY, lives, release=6, now=1.0)
 
 
-@pytest.mark.parametrize(
-    "after", [counts(4, 20), counts(5, 19), counts(9, 20, errors=1), counts(6, 40, errors=9)]
-)
-def test_counts_that_shrink_or_contradict_are_an_error(after: StageCounts) -> None:
-    """Counts that go down within a life, or hold more failures than requests, never become evidence."""
-    evidence, strata, _ = collect(EMPTY, {"0:1": [counts(5, 20, errors=2)]}, release=7, now=1.0)
+FIRST = Firsts(bad=2, keys=[5, 6], repeats=1)
 
-    with pytest.raises(LastgoodError) as caught:
-        collect(closed(evidence, strata), {"0:1": [after]}, release=7, now=2.0)
-    assert caught.value.code is Code.CORRUPT
-    assert "0:1" in caught.value.message
+
+def changed(**changes: Any) -> StageCounts:
+    """Return sound counts with some of the candidate's changed."""
+    base = ArmCounts(
+        requests=30,
+        errors=2,
+        keyed=9,
+        latency={9: 30},
+        counters={"low": Counter(total=4, bad=1)},
+        firsts={"errors": FIRST},
+    )
+    arm = msgspec.structs.replace(base, **changes)
+    return StageCounts(release=7, stage=0, candidate=arm, stable=ArmCounts(requests=20))
+
+
+def first(**changes: Any) -> dict[str, Firsts]:
+    return {"errors": msgspec.structs.replace(FIRST, **changes)}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        changed(requests=4),
+        changed(requests=-1),
+        changed(errors=1),
+        changed(errors=31),
+        changed(timeouts=3),
+        changed(invalid=29),
+        changed(requests=10**12 + 31),
+        changed(requests=float("nan")),
+        changed(errors=2.5),
+        changed(keyed=31),
+        changed(keyed=8),
+        changed(latency={9: 29}),
+        changed(latency={9: 29, 10: -1}),
+        changed(latency={9: 31}),
+        changed(counters={"low": Counter(total=4)}),
+        changed(counters={}),
+        changed(counters={"low": Counter(total=4, bad=5)}),
+        changed(counters={"low": Counter(total=31, bad=1)}),
+        changed(counters={str(number): Counter(total=1) for number in range(17)}),
+        changed(firsts=first(keys=[5])),
+        changed(firsts=first(keys=[5, 6, 7])),
+        changed(errors=3, firsts=first(bad=3, keys=[5, 6, 2**32])),
+        changed(firsts=first(bad=3)),
+        changed(firsts=first(repeats=10)),
+        changed(firsts=first(unlisted=1)),
+        changed(firsts={"latency": Firsts()}),
+    ],
+)
+def test_a_life_with_counts_that_cannot_be_true_is_left_out(after: StageCounts) -> None:
+    """Shrinking, contradicting and absurd counts never become evidence; one error names the life, others go on."""
+    evidence, strata, faults = collect(EMPTY, {"0:1": [changed()]}, release=7, now=1.0, keys=True)
+    evidence = closed(evidence, strata)
+    assert faults == ()
+    lives = {"0:1": [after, counts(3, 20, stage=1)], "1:1": [counts(6, 30)]}
+
+    _, (stratum,), (fault,) = collect(evidence, lives, release=7, now=2.0, keys=True)
+    assert (stratum.candidate.requests, stratum.stable.requests) == (6, 30)
+    assert fault.code is Code.CORRUPT
+    assert "0:1" in fault.message
+    assert fault.details == {"life": "0:1", "stage": 0, "release": 7}
+    assert used_up(evidence, "0:1", lives["0:1"], keys=True)
+
+
+def test_a_stage_that_a_life_reports_twice_is_left_out() -> None:
+    """Which of two counts of the same stage holds, nobody can say."""
+    evidence, strata, faults = collect(EMPTY, {"0:1": [counts(5, 20), counts(6, 21)]}, release=7, now=1.0)
+
+    assert (evidence, strata, len(faults)) == (EMPTY, (), 1)
+
+
+def test_the_gain_of_a_list_of_keys_is_its_tail() -> None:
+    """Keys that strata hold are not listed again, and what was seen holds no key at all."""
+    evidence, (one,), _ = collect(EMPTY, {"0:1": [changed()]}, release=7, now=1.0, keys=True)
+    later = changed(
+        requests=60, errors=3, keyed=10, firsts={"errors": Firsts(bad=3, keys=[5, 6, 4], repeats=1)}
+    )
+    evidence, (two,), faults = collect(
+        closed(evidence, (one,)), {"0:1": [later]}, release=7, now=2.0, keys=True
+    )
+
+    assert faults == ()
+    assert one.candidate.firsts == {"errors": FIRST}
+    assert two.candidate.firsts == {"errors": Firsts(bad=1, keys=[4])}
+    assert two.candidate.counters == {}
+    assert '"keys":[5' not in json.dumps(evidence.seen, separators=(",", ":"))
+
+
+def test_without_keys_as_units_no_hash_of_a_key_is_kept() -> None:
+    """Neither the stratum nor the evidence tells one key from another."""
+    evidence, (stratum,), _ = collect(EMPTY, {"0:1": [changed()]}, release=7, now=1.0)
+
+    assert stratum.candidate.firsts == {}
+    assert stratum.candidate.counters == {"low": Counter(total=4, bad=1)}
+    assert '"repeats": 1' not in json.dumps(evidence.seen)
+
+
+def test_a_clock_that_goes_back_moves_no_stratum_back() -> None:
+    """A stratum closes no earlier than the one before it, whatever the clock says."""
+    rules = built_in(Strategy.CANARY)
+    opened, strata, _ = collect(EMPTY, {"0:1": [counts(5, 20)]}, release=7, now=500.0)
+    evidence = fold(rules, Baseline(), opened, strata)
+    _, (late,), _ = collect(evidence, {"0:1": [counts(9, 40)]}, release=7, now=100.0)
+
+    assert late.closed_at == 500.0
 
 
 def test_a_life_is_forgotten_when_it_is_used_up() -> None:

@@ -4,15 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lastgood.analysis import guardrails
-from lastgood.analysis.counts import added
-from lastgood.analysis.record import Arms, Record, read, write
+from lastgood.analysis import findings, parts, trials
+from lastgood.analysis.budget import RATES, alphas, proof_alpha
+from lastgood.analysis.counts import added, without_firsts
+from lastgood.analysis.measured import Measured
+from lastgood.analysis.numbers import explained
+from lastgood.analysis.parts import Comparison
+from lastgood.analysis.record import Arms, Record, chained, read, write
+from lastgood.analysis.trials import Trials
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, Metric, Plan
-from lastgood.domain.traffic import ArmCounts, Baseline, Stratum
+from lastgood.domain.traffic import ArmCounts, Baseline, Stratum, Units
 from lastgood.domain.verdict import Finding
 from lastgood.errors import Code, LastgoodError
-from lastgood.stats import score
 
 
 def fold(plan: Plan, baseline: Baseline, evidence: Evidence, strata: Sequence[Stratum]) -> Evidence:
@@ -21,7 +25,9 @@ def fold(plan: Plan, baseline: Baseline, evidence: Evidence, strata: Sequence[St
     The strata must follow the evidence's ``sequence`` without a gap, else ``internal``: a stratum counted twice
     or left out would make the evidence wrong. The same strata give the same evidence, bit for bit.
     """
-    record = read(evidence.states)
+    if not strata:
+        return evidence
+    record = _begun(plan, baseline, evidence)
     sequence = evidence.sequence
     for stratum in strata:
         if stratum.sequence != sequence + 1 or stratum.release != evidence.release:
@@ -31,7 +37,7 @@ def fold(plan: Plan, baseline: Baseline, evidence: Evidence, strata: Sequence[St
                 f"of release {evidence.release}.",
                 "This is a fault in Lastgood; please report it.",
             )
-        record = _with_stratum(plan, record, stratum)
+        record = _with_stratum(plan, baseline, record, stratum)
         sequence = stratum.sequence
     return msgspec.structs.replace(evidence, sequence=sequence, states=write(record))
 
@@ -48,53 +54,91 @@ def judge(
     """Return one finding for each guardrail of the plan, in its order.
 
     ``misses`` is how many health checks in a row the candidate's host has not answered; None when it cannot be
-    asked. Without data no guardrail passes but health.
+    asked. ``corrupt`` names the worker lives that :func:`lastgood.analysis.strata.collect` has left out: while there
+    are any, a guardrail that has not failed is an error. Without data no guardrail passes but health. ``intervals``
+    False leaves out the intervals, which cost more than all the rest; :func:`lastgood.analysis.numbers.explained` adds
+    them later.
     """
-    record = read(evidence.states)
-    parts = guardrails.alphas(plan)
+    record = _begun(plan, baseline, evidence)
+    shares = alphas(plan)
 
     def finding(guardrail: Guardrail) -> Finding:
-        match guardrail.metric:
-            case Metric.HEALTH:
-                return guardrails.health(guardrail, misses)
-            case Metric.LATENCY:
-                return guardrails.latency(guardrail, record.total)
-            case Metric.ERRORS | Metric.INVALID_OUTPUT | Metric.TIMEOUTS | Metric.COUNTER:
-                return guardrails.rate(guardrail, record, parts[guardrail.name])
+        if guardrail.metric is Metric.HEALTH:
+            return findings.health(guardrail, misses)
+        measured = Measured(
+            guardrail=guardrail,
+            units=parts.units_of(guardrail, baseline),
+            alpha=shares.get(guardrail.name, 0.0),
+            total=record.total,
+            comparison=record.comparisons.get(guardrail.name),
+            proving=proof_alpha(plan, guardrail) is not None,
+        )
+        found = findings.compared(measured, corrupt=corrupt, strata=evidence.sequence, log=record.log)
+        return explained(found) if intervals else found
 
     return tuple(finding(guardrail) for guardrail in plan.guardrails)
 
 
 def candidate_requests(evidence: Evidence, stage: int) -> int:
     """Return how many requests of a stage the candidate was assigned, as far as strata have closed."""
-    return read(evidence.states).stages.get(stage, Arms()).candidate.requests
+    return read(evidence.states).stages.get(stage, 0)
 
 
-def _with_stratum(plan: Plan, record: Record, stratum: Stratum) -> Record:
-    """Return the record after one more stratum. A test that has reached its bound keeps the evidence it had."""
-    candidate, stable = stratum.candidate, stratum.stable
-    tests = guardrails.initial_tests(plan) | record.tests
-    for guardrail in plan.guardrails:
-        test = tests.get(guardrail.name)
-        if test is not None and not score.reached(test):
-            bad1, bad0 = guardrails.bad(guardrail.metric, candidate), guardrails.bad(guardrail.metric, stable)
-            tests[guardrail.name] = score.update(test, candidate.requests, bad1, stable.requests, bad0)
-    stage = record.stages.get(stratum.stage, Arms())
-    stages = record.stages | {
-        stratum.stage: _sum(stage, _without_latency(candidate), _without_latency(stable))
+def _begun(plan: Plan, baseline: Baseline, evidence: Evidence) -> Record:
+    """Return the record of the evidence, with every comparison at its beginning when there is none yet."""
+    if evidence.states:
+        return read(evidence.states)
+    shares = alphas(plan)
+    comparisons = {
+        guardrail.name: parts.initial(plan, baseline, guardrail, shares[guardrail.name])
+        for guardrail in plan.guardrails
+        if shares.get(guardrail.name, 0.0) > 0.0
     }
+    return Record(comparisons={name: one for name, one in comparisons.items() if one.parts})
+
+
+def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Stratum) -> Record:
+    """Return the record after one more stratum."""
+    taken, keys = _trials(plan, baseline, record, stratum)
+
+    def after(guardrail: Guardrail, comparison: Comparison) -> Comparison:
+        if guardrail.metric is Metric.LATENCY:
+            return parts.with_latencies(comparison, guardrail, stratum)
+        return parts.with_rates(comparison, guardrail, stratum, taken[trials.name_of(guardrail)])
+
+    comparisons = {
+        guardrail.name: after(guardrail, record.comparisons[guardrail.name])
+        for guardrail in plan.guardrails
+        if guardrail.name in record.comparisons
+    }
+    here = record.stages.get(stratum.stage, 0)
     return Record(
-        tests=tests,
-        total=_sum(record.total, candidate, stable),
-        stages=stages,
-        compared=record.compared + (candidate.requests if stable.requests else 0),
+        comparisons=comparisons,
+        total=Arms(
+            candidate=_sum(record.total.candidate, stratum.candidate),
+            stable=_sum(record.total.stable, stratum.stable),
+        ),
+        stages=record.stages | {stratum.stage: here + stratum.candidate.requests},
+        keys=keys,
+        closed_at=max(record.closed_at, stratum.closed_at),
+        log=chained(record.log, stratum),
     )
 
 
-def _sum(arms: Arms, candidate: ArmCounts, stable: ArmCounts) -> Arms:
-    return Arms(candidate=added((arms.candidate, candidate)), stable=added((arms.stable, stable)))
+def _trials(
+    plan: Plan, baseline: Baseline, record: Record, stratum: Stratum
+) -> tuple[dict[str, Trials], dict[str, bytes]]:
+    """Return what each bad/total metric takes from a stratum, and the keys that have gone bad since."""
+    taken: dict[str, Trials] = {}
+    keys = dict(record.keys)
+    arms = (stratum.candidate, stratum.stable)
+    for metric in sorted({trials.name_of(one) for one in plan.guardrails if one.metric in RATES}):
+        if baseline.units is Units.KEYS:
+            taken[metric], keys[metric] = trials.by_key(metric, *arms, keys.get(metric, b""))
+        else:
+            taken[metric] = trials.by_request(metric, *arms)
+    return taken, keys
 
 
-def _without_latency(counts: ArmCounts) -> ArmCounts:
-    """Return the counts alone: a histogram for each of a hundred stages would make the evidence large."""
-    return msgspec.structs.replace(counts, latency={})
+def _sum(total: ArmCounts, counts: ArmCounts) -> ArmCounts:
+    return added((total, without_firsts(counts)))

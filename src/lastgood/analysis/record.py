@@ -1,16 +1,17 @@
-"""What the evidence of a release holds: each guardrail's test and the sums of both arms, as plain JSON."""
+"""What the evidence of a release holds: each guardrail's comparison and the sums of both arms, as plain JSON."""
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from lastgood.domain.traffic import ArmCounts
-from lastgood.stats.score import Score
+from lastgood.analysis.parts import Comparison
+from lastgood.domain.traffic import ArmCounts, Stratum
 
 
 class Arms(msgspec.Struct, frozen=True, kw_only=True):
-    """Both arms' counts, over a stage or over the whole release."""
+    """Both arms' counts over the whole release."""
 
     candidate: ArmCounts = msgspec.field(default_factory=ArmCounts)
     stable: ArmCounts = msgspec.field(default_factory=ArmCounts)
@@ -19,14 +20,21 @@ class Arms(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """The content of ``Evidence.states``.
 
-    ``tests`` maps a guardrail's name to its test; ``total`` is over all stages, ``stages`` by stage, without
-    latency. ``compared`` counts the candidate's requests in strata in which stable had requests too.
+    ``comparisons`` are by the guardrail's name; ``total`` is over all stages, ``stages`` the candidate's requests by
+    stage. ``keys`` are the 32-bit hashes of the keys that have gone bad, by metric, where keys are the units.
+    ``closed_at`` is when the last stratum closed, ``log`` a running digest of all strata: whoever knows it knows
+    whether a log of strata is the one that was judged.
     """
 
-    tests: dict[str, Score] = {}
+    comparisons: dict[str, Comparison] = {}
     total: Arms = msgspec.field(default_factory=Arms)
-    stages: dict[int, Arms] = {}
-    compared: int = 0
+    stages: dict[int, int] = {}
+    keys: dict[str, bytes] = {}
+    closed_at: float = 0.0
+    log: str = ""
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def read(states: Mapping[str, Any]) -> Record:
@@ -38,3 +46,14 @@ def write(record: Record) -> dict[str, Any]:
     """Return the record as what JSON gives back for it: no tuples, string keys, floats bit for bit."""
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
     return plain
+
+
+def closed_at(states: Mapping[str, Any]) -> float:
+    """Return when the last stratum closed, in epoch seconds; 0 before the first."""
+    return float(states.get("closed_at", 0.0))
+
+
+def chained(log: str, stratum: Stratum) -> str:
+    """Return the digest of a log of strata with one more: of the digest before, and the stratum as JSON."""
+    plain = msgspec.to_builtins(stratum, str_keys=True)
+    return blake2b(log.encode() + _encode(plain), digest_size=16).hexdigest()

@@ -3,10 +3,19 @@
 import math
 from typing import Final
 
-from lastgood.stats.rates import wilson
+from lastgood.domain.plan import OnFail
+from lastgood.domain.verdict import Verdict
 
 MOST_TO_ONE: Final = 1_000_000
 """Evidence beyond this is told as "over 1 000 000 : 1"; as a number it is capped here too."""
+
+_ACTIONS: Final = {OnFail.ROLLBACK: "roll back", OnFail.HOLD: "hold", OnFail.ALERT: "alert"}
+
+_WORDS: Final = {
+    Verdict.PASSED: "passed",
+    Verdict.INCONCLUSIVE: "not enough yet",
+    Verdict.ERROR: "cannot be judged",
+}
 
 
 def count(value: int) -> str:
@@ -50,25 +59,23 @@ def plural(number: int, one: str, many: str) -> str:
     return f"{count(number)} {one if number == 1 else many}"
 
 
-def rate_of(bad: int, requests: int) -> float | None:
-    """Return a rate; None, never 0, without requests."""
-    return bad / requests if requests else None
-
-
-def arm(bad: int, requests: int) -> dict[str, object]:
-    """Return one arm's counts, its rate and a 95 % interval for words."""
-    low, high = wilson(bad, requests)
-    return {
-        "requests": requests,
-        "bad": bad,
-        "rate": rate_of(bad, requests),
-        "interval": [low, high] if requests else None,
-    }
-
-
 def against(bad1: int, n1: int, bad0: int, n0: int) -> str:
-    """Return both arms' rates and counts: 5.1 % against 1.0 % (31 of 608 against 54 of 5 432)."""
+    """Return both arms' rates and counts: 5.1 % against 1.0 %, 31 of 608 against 54 of 5 432."""
     if not n0:
-        return f"{percent(bad1 / n1)} ({count(bad1)} of {count(n1)}), with nothing to compare"
+        return f"{percent(bad1 / n1)}, {count(bad1)} of {count(n1)}, with nothing to compare"
     rates = f"{percent(bad1 / n1)} against {percent(bad0 / n0)}"
-    return f"{rates} ({count(bad1)} of {count(n1)} against {count(bad0)} of {count(n0)})"
+    return f"{rates}, {count(bad1)} of {count(n1)} against {count(bad0)} of {count(n0)}"
+
+
+def more(missing: int) -> str:
+    """Say how many more requests of the candidate it takes, at least one."""
+    short = max(1, missing)
+    return f"{plural(short, 'more candidate request is', 'more candidate requests are')} needed"
+
+
+def word(verdict: Verdict, on_fail: OnFail, *, dry_run: bool) -> str:
+    """Return the last word of a sentence: what follows."""
+    told = _ACTIONS[on_fail] if verdict is Verdict.FAILED else _WORDS[verdict]
+    if not dry_run:
+        return told
+    return f"would {told} (dry run)" if verdict is Verdict.FAILED else f"{told} (dry run)"

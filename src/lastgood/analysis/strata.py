@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from lastgood.analysis.counts import added, contradicts, gained
+from lastgood.analysis import record
+from lastgood.analysis.counts import NOTHING, Used, added, contradiction, gained_since, used, without_firsts
 from lastgood.domain.change import Evidence
 from lastgood.domain.traffic import ArmCounts, StageCounts, Stratum
 from lastgood.errors import Code, LastgoodError
@@ -23,15 +24,34 @@ Lives = Mapping[str, Sequence[StageCounts]]
 """Cumulative counts of each worker life, named ``slot:epoch``."""
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """What strata hold of one life in one stage."""
+
+    candidate: Used
+    stable: Used
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    """What one life has counted in one stage, and what of it no stratum holds."""
+
+    seen: Seen
+    candidate: ArmCounts
+    stable: ArmCounts
+
+
 def collect(
     evidence: Evidence, lives: Lives, *, release: int, now: float, keys: bool = False, flush: bool = False
 ) -> tuple[Evidence, tuple[Stratum, ...], tuple[LastgoodError, ...]]:
-    """Return the evidence with its ``seen`` advanced, and the strata that close now, by stage.
+    """Return the evidence with its ``seen`` advanced, the strata that close now, by stage, and what is wrong.
 
     The strata carry the sequence numbers after the evidence's own, which stays as it is until they are folded in.
-    ``flush`` closes every open difference with at least one candidate request, however small: a stage ends. A
-    life or stage that is not among ``lives`` has no news. Counts of other releases are left out. Raises
-    ``corrupt`` for counts that shrink within a life or hold more failures than requests.
+    ``keys`` keeps the hashes of keys; without it neither strata nor evidence hold any. ``flush`` closes every open
+    difference with at least one candidate request, however small: a stage ends. A life or stage that is not among
+    ``lives`` has no news. Counts of other releases are left out. A clock that goes back does not: no stratum closes
+    before the one before it.
+
+    A life whose counts shrink, contradict each other or cannot be true is left out whole, for as long as they
+    do; there is one error (``corrupt``, ``life`` among its details) for each such life.
     """
     if evidence.release != release:
         raise LastgoodError(
@@ -40,40 +60,42 @@ def collect(
             "This is a fault in Lastgood; please report it.",
         )
     seen = _read(evidence.seen)
+    current, faults = _by_stage(lives, seen, release, keys=keys)
+    closed_at = max(now, record.closed_at(evidence.states))
     strata: list[Stratum] = []
-    current = _by_stage(lives, release)
     for stage in sorted(current):
-        gains = [
-            _gain(life, counts, seen.get(life, {}).get(stage)) for life, counts in current[stage].items()
-        ]
-        candidate = added(gain.candidate for gain in gains)
-        stable = added(gain.stable for gain in gains)
+        candidate = added(counted.candidate for counted in current[stage].values())
+        stable = added(counted.stable for counted in current[stage].values())
         if candidate.requests < 1 or (not flush and candidate.requests + stable.requests < MIN_REQUESTS):
             continue
-        for life, counts in current[stage].items():
-            seen.setdefault(life, {})[stage] = counts
-        sequence = evidence.sequence + len(strata) + 1
+        for life, counted in current[stage].items():
+            seen.setdefault(life, {})[stage] = counted.seen
         strata.append(
             Stratum(
                 release=release,
-                sequence=sequence,
+                sequence=evidence.sequence + len(strata) + 1,
                 stage=stage,
-                closed_at=now,
+                closed_at=closed_at,
                 candidate=candidate,
                 stable=stable,
             )
         )
-    if not strata:
-        return evidence, (), ()
-    return msgspec.structs.replace(evidence, seen=_write(seen)), tuple(strata), ()
+    if strata:
+        evidence = msgspec.structs.replace(evidence, seen=_write(seen))
+    return evidence, tuple(strata), faults
 
 
-def used_up(evidence: Evidence, life: str, stages: Sequence[StageCounts]) -> bool:
-    """Return whether strata hold all that this life has counted for the evidence's release."""
+def used_up(evidence: Evidence, life: str, stages: Sequence[StageCounts], *, keys: bool = False) -> bool:
+    """Return whether strata hold all that this life has counted for the evidence's release.
+
+    Counts that cannot be true will never be used: a life with such counts is used up.
+    """
     seen = _read(evidence.seen).get(life, {})
-    own = [counts for counts in stages if counts.release == evidence.release]
-    gains = [_gain(life, counts, seen.get(counts.stage)) for counts in own]
-    return all(gain.candidate == gain.stable == ArmCounts() for gain in gains)
+    try:
+        counted = _counted(life, stages, seen, evidence.release, keys=keys)
+    except LastgoodError:
+        return True
+    return all(one.candidate == one.stable == ArmCounts() for one in counted.values())
 
 
 def forget(evidence: Evidence, life: str) -> Evidence:
@@ -87,30 +109,50 @@ def forget(evidence: Evidence, life: str) -> Evidence:
     )
 
 
-def _by_stage(lives: Lives, release: int) -> dict[int, dict[str, StageCounts]]:
-    """Return the release's counts by stage, then by life in a fixed order."""
-    stages: dict[int, dict[str, StageCounts]] = {}
+def _by_stage(
+    lives: Lives, seen: Mapping[str, Mapping[int, Seen]], release: int, *, keys: bool
+) -> tuple[dict[int, dict[str, _Counted]], tuple[LastgoodError, ...]]:
+    """Return what is counted, by stage, then by life in a fixed order, and one error for each corrupt life."""
+    stages: dict[int, dict[str, _Counted]] = {}
+    faults = []
     for life in sorted(lives):
-        for counts in lives[life]:
-            if counts.release == release:
-                stages.setdefault(counts.stage, {})[life] = counts
-    return stages
+        try:
+            own = _counted(life, lives[life], seen.get(life, {}), release, keys=keys)
+        except LastgoodError as fault:
+            faults.append(fault)
+            continue
+        for stage, counted in own.items():
+            stages.setdefault(stage, {})[life] = counted
+    return stages, tuple(faults)
 
 
-def _gain(life: str, after: StageCounts, before: StageCounts | None) -> StageCounts:
-    """Return what a life has counted in a stage and no stratum holds."""
-    empty = ArmCounts()
-    try:
-        gain = StageCounts(
-            release=after.release,
-            stage=after.stage,
-            candidate=gained(after.candidate, before.candidate if before else empty),
-            stable=gained(after.stable, before.stable if before else empty),
-        )
-    except ValueError as error:
-        raise _corrupt(life, after, str(error)) from error
-    if contradicts(gain.candidate) or contradicts(gain.stable):
-        raise _corrupt(life, after, "more failures than requests")
+def _counted(
+    life: str, stages: Sequence[StageCounts], seen: Mapping[int, Seen], release: int, *, keys: bool
+) -> dict[int, _Counted]:
+    """Return what a life has counted, by stage. Raises ``corrupt`` for counts that cannot be true."""
+    found: dict[int, _Counted] = {}
+    for counts in stages:
+        if counts.release != release:
+            continue
+        if counts.stage in found:
+            raise _corrupt(life, counts, "it is reported twice")
+        before = seen.get(counts.stage, Seen(NOTHING, NOTHING))
+        arms = ((counts.candidate, before.candidate), (counts.stable, before.stable))
+        try:
+            gains = [_gain(arm if keys else without_firsts(arm), was) for arm, was in arms]
+        except ValueError as error:
+            raise _corrupt(life, counts, str(error)) from error
+        afters = [used(arm if keys else without_firsts(arm)) for arm, _ in arms]
+        found[counts.stage] = _Counted(Seen(*afters), *gains)
+    return found
+
+
+def _gain(after: ArmCounts, before: Used) -> ArmCounts:
+    """Return what an arm has gained. Raises ValueError with the reason when it cannot be true."""
+    gain = gained_since(after, before)
+    reason = contradiction(gain)
+    if reason is not None:
+        raise ValueError(reason)
     return gain
 
 
@@ -118,17 +160,17 @@ def _corrupt(life: str, counts: StageCounts, reason: str) -> LastgoodError:
     return LastgoodError(
         Code.CORRUPT,
         f"The counts of gateway worker {life} in stage {counts.stage} of release {counts.release} "
-        f"contradict what it counted before: {reason}.",
+        f"contradict each other or what it counted before: {reason}.",
         "They are not used as evidence; restart that gateway worker.",
         details={"life": life, "stage": counts.stage, "release": counts.release},
     )
 
 
-def _read(seen: Mapping[str, Any]) -> dict[str, dict[int, StageCounts]]:
-    return msgspec.convert(seen, dict[str, dict[int, StageCounts]], str_keys=True)
+def _read(seen: Mapping[str, Any]) -> dict[str, dict[int, Seen]]:
+    return msgspec.convert(seen, dict[str, dict[int, Seen]], str_keys=True)
 
 
-def _write(seen: Mapping[str, Mapping[int, StageCounts]]) -> dict[str, Any]:
+def _write(seen: Mapping[str, Mapping[int, Seen]]) -> dict[str, Any]:
     """Return ``seen`` as plain JSON values, in a fixed order."""
     ordered = {life: dict(sorted(seen[life].items())) for life in sorted(seen)}
     plain: dict[str, Any] = msgspec.to_builtins(ordered, str_keys=True)

@@ -1,0 +1,45 @@
+"""Who may be wrong how often: the plan's rates, divided before the release over what compares."""
+
+from typing import Final
+
+from lastgood.domain.plan import Guardrail, LatencyTest, Metric, Plan, PromoteWhen
+
+RATES: Final = frozenset((Metric.ERRORS, Metric.TIMEOUTS, Metric.INVALID_OUTPUT, Metric.COUNTER))
+"""Metrics that are a number of bad requests of a total."""
+
+
+def compares(guardrail: Guardrail) -> bool:
+    """Return whether a guardrail holds the candidate against stable, beside any hard maximum."""
+    if guardrail.metric is Metric.LATENCY:
+        return guardrail.latency_test is not LatencyTest.NONE
+    return guardrail.metric in RATES
+
+
+def alphas(plan: Plan) -> dict[str, float]:
+    """Return each comparison's part of the plan's ``false_rollback_rate``, by the guardrail's name.
+
+    It is spent once in a release, over all its stages. Shares are scaled to sum 1; when all are 0 each gets the
+    same. A part of 0 means that the guardrail compares nothing and only its hard maximum counts. Nothing follows
+    from a dry run, so it takes no share and is judged at the whole rate.
+    """
+    compared = [guardrail for guardrail in plan.guardrails if compares(guardrail)]
+    sharing = [guardrail for guardrail in compared if not guardrail.dry_run]
+    whole = sum(guardrail.share for guardrail in sharing)
+    parts = {
+        guardrail.name: guardrail.share / whole if whole > 0.0 else 1.0 / len(sharing)
+        for guardrail in sharing
+    }
+    return {
+        guardrail.name: plan.false_rollback_rate * parts.get(guardrail.name, 1.0) for guardrail in compared
+    }
+
+
+def proof_alpha(plan: Plan, guardrail: Guardrail) -> float | None:
+    """Return the false promotion rate of each proof margin of a guardrail; None where no proof is asked for.
+
+    Any one margin is enough, so they share the rate. All guardrails must show theirs: a harmful candidate has at
+    least one that must not, so that each may spend the whole rate.
+    """
+    if plan.promote_when is not PromoteWhen.PROVEN or not guardrail.proof:
+        return None
+    return plan.false_promotion_rate / len(guardrail.proof)

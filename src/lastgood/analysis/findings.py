@@ -1,0 +1,151 @@
+"""What each guardrail says: a verdict, one sentence, and the numbers.
+
+A guardrail fails on evidence as soon as there is enough of it, without waiting for ``min_samples``; it passes
+only on measurements; in between it is inconclusive. What cannot be measured at all is an error.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lastgood.analysis import comparisons, latency, numbers, sentences
+from lastgood.analysis.measured import Measured, seconds_at
+from lastgood.domain.plan import Guardrail, LatencyTest, Metric
+from lastgood.domain.traffic import Units
+from lastgood.domain.verdict import Finding, Verdict
+
+
+def health(guardrail: Guardrail, misses: int | None) -> Finding:
+    """Judge how many health checks in a row the candidate's host has missed; None when it cannot be asked."""
+    found: dict[str, Any] = {"misses": misses, "bound": guardrail.misses}
+    name = guardrail.name
+    if misses is None:
+        return _finding(guardrail, Verdict.ERROR, f"{name}: the candidate's host cannot be asked.", found)
+    if misses == 0:
+        return _finding(guardrail, Verdict.PASSED, f"{name}: the candidate's host answers.", found)
+    missed = sentences.plural(misses, "health check", "health checks in a row")
+    sentence = f"{name}: the candidate's host has missed {missed}, bound {guardrail.misses}."
+    verdict = Verdict.FAILED if misses >= guardrail.misses else Verdict.INCONCLUSIVE
+    return _finding(guardrail, verdict, sentence, found)
+
+
+def compared(measured: Measured, *, corrupt: Sequence[str], strata: int, log: str) -> Finding:
+    """Judge what was measured of requests.
+
+    ``corrupt`` are the worker lives whose counts are left out: without them nothing passes. ``strata`` and ``log``
+    are the number and the digest of the strata that this rests on.
+    """
+    guardrail = measured.guardrail
+    verdict, why = _verdict(measured, corrupt)
+    clauses = [_facts(measured), *_evidence(measured), *_limit(measured), why, *_proof(measured)]
+    told = "; ".join(clause for clause in clauses if clause)
+    last = sentences.word(verdict, guardrail.on_fail, dry_run=guardrail.dry_run)
+    return Finding(
+        guardrail=guardrail.name,
+        metric=guardrail.metric.value,
+        verdict=verdict,
+        on_fail=guardrail.on_fail,
+        sentence=f"{guardrail.name}: {told}: {last}.",
+        no_data=None if measured.requests().n1 else guardrail.no_data,
+        proven=measured.proven(),
+        dry_run=guardrail.dry_run,
+        numbers={**numbers.of(measured), "strata": strata, "log": log},
+    )
+
+
+def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, str]:
+    """Return the verdict, and what stands in the way of another one."""
+    guardrail, requests = measured.guardrail, measured.requests()
+    limit = measured.limited()
+    if measured.fails() or (limit is not None and limit[1]):
+        return Verdict.FAILED, ""
+    if corrupt:
+        lives = ", ".join(corrupt)
+        return Verdict.ERROR, f"the counts of gateway worker {lives} cannot be true and are left out"
+    if measured.comparison is None and guardrail.maximum is None:
+        return Verdict.ERROR, "it has no part of the false rollback rate and no maximum, so it cannot fail"
+    least = max(1, guardrail.min_samples)
+    if requests.n1 < least:
+        return Verdict.INCONCLUSIVE, sentences.more(least - requests.n1)
+    if measured.reached():
+        short = sentences.plural(measured.missing_bad(), "failure is", "failures are")
+        return Verdict.INCONCLUSIVE, f"{short} missing to call it worse"
+    if limit is not None or measured.comparison is None:
+        return Verdict.PASSED, ""
+    no_bet = measured.no_bet()
+    if no_bet is not None:
+        return Verdict.INCONCLUSIVE, no_bet
+    if measured.comparison.compared < least:
+        return Verdict.INCONCLUSIVE, f"{sentences.more(least - measured.comparison.compared)} beside stable"
+    return Verdict.PASSED, ""
+
+
+def _facts(measured: Measured) -> str:
+    """Return what happened, in both arms' counts."""
+    guardrail, requests, counted = measured.guardrail, measured.requests(), measured.counted()
+    if not requests.n1:
+        return "0 candidate requests so far"
+    if counted is not None:
+        told = sentences.against(counted.bad1, counted.n1, counted.bad0, counted.n0)
+        lead = measured.lead()
+        if lead is not None and lead.bucket is not None:
+            return f"{lead.name} ({sentences.seconds(latency.lower_edge(lead.bucket))}) {told}"
+        return f"{told}, up to each key's first" if measured.units is Units.KEYS else told
+    if guardrail.latency_test is LatencyTest.NONE:
+        return f"{sentences.plural(requests.n1, 'candidate request', 'candidate requests')} measured"
+    both = (measured.total.candidate, measured.total.stable)
+    times = []
+    for q, part in ((0.5, "half"), (guardrail.quantile, f"{100.0 * guardrail.quantile:g} %")):
+        own, other = (seconds_at(counts, q) for counts in both)
+        beside = "" if other is None else f" against {sentences.seconds(other)}"
+        times.append(f"{part} took up to {sentences.seconds(own or 0.0)}{beside}")
+    return f"{', '.join(times)}, of {sentences.count(requests.n1)} against {sentences.count(requests.n0)} requests"
+
+
+def _evidence(measured: Measured) -> list[str]:
+    lead = measured.lead()
+    if lead is None or lead.test is None or not measured.requests().n1:
+        return []
+    evidence = sentences.to_one(comparisons.log_e(lead.test))
+    told = [f"evidence {evidence}, bound {sentences.to_one(comparisons.log_bound(lead.test))}"]
+    if lead.hosts is not None and lead.hosts.units.n1:
+        units = lead.hosts.units
+        told.insert(
+            0, f"unusual minutes of a host {units.bad1} of {units.n1} against {units.bad0} of {units.n0}"
+        )
+    return told
+
+
+def _limit(measured: Measured) -> list[str]:
+    limit, maximum = measured.limited(), measured.guardrail.maximum
+    if limit is None or maximum is None:
+        return []
+    value, over = limit
+    place = "over" if over else "within"
+    if measured.guardrail.metric is Metric.LATENCY:
+        part = f"{100.0 * measured.guardrail.quantile:g} % took up to {sentences.seconds(value)}"
+        return [f"{part}, {place} the maximum of {sentences.seconds(maximum)}"]
+    told = f"{place} the maximum of {sentences.percent(maximum)}"
+    return [f"{sentences.percent(value)} of all, {told}" if measured.units is Units.KEYS else told]
+
+
+def _proof(measured: Measured) -> list[str]:
+    proven = measured.proven()
+    if proven is None or not measured.requests().n1:
+        return []
+    return [
+        "shown not to be worse by its proof margin"
+        if proven
+        else "not yet shown to be within its proof margin"
+    ]
+
+
+def _finding(guardrail: Guardrail, verdict: Verdict, sentence: str, found: dict[str, Any]) -> Finding:
+    return Finding(
+        guardrail=guardrail.name,
+        metric=guardrail.metric.value,
+        verdict=verdict,
+        on_fail=guardrail.on_fail,
+        sentence=sentence,
+        dry_run=guardrail.dry_run,
+        numbers=found,
+    )

@@ -1,0 +1,112 @@
+"""What a release has measured for one guardrail, and what its comparison says so far."""
+
+import msgspec
+
+from lastgood.analysis import comparisons, latency, trials
+from lastgood.analysis.comparisons import ByRanks
+from lastgood.analysis.parts import Comparison, Part
+from lastgood.analysis.record import Arms
+from lastgood.analysis.trials import Trials
+from lastgood.domain.plan import Guardrail, Metric
+from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Units
+from lastgood.stats import quantiles
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One guardrail's view of the evidence.
+
+    ``alpha`` is its part of the false rollback rate, ``comparison`` None where it compares nothing. ``proving``
+    is whether the plan asks for a proof of it.
+    """
+
+    guardrail: Guardrail
+    units: Units
+    alpha: float
+    total: Arms
+    comparison: Comparison | None
+    proving: bool
+
+    def requests(self) -> Trials:
+        """Return what was measured request by request; of latencies none is bad."""
+        if self.guardrail.metric is Metric.LATENCY:
+            return latency.slower(self.total.candidate.latency, self.total.stable.latency, 2**31)
+        return trials.by_request(trials.name_of(self.guardrail), self.total.candidate, self.total.stable)
+
+    def counted(self) -> Trials | None:
+        """Return the trials to tell of: those of the part that decides; None where they are no rate."""
+        part = self.lead()
+        if self.guardrail.metric is not Metric.LATENCY:
+            return part.trials if part is not None and self.units is Units.KEYS else self.requests()
+        return None if part is None or isinstance(part.test, ByRanks) or not part.trials.n1 else part.trials
+
+    def tested(self) -> tuple[Part, ...]:
+        """Return the parts that ask whether the candidate is worse."""
+        parts = () if self.comparison is None else self.comparison.parts
+        return tuple(part for part in parts if part.test is not None)
+
+    def lead(self) -> Part | None:
+        """Return the part that is nearest to its bound, a failed one first."""
+        return max(self.tested(), key=lambda part: (self._fails(part), _nearness(part)), default=None)
+
+    def reached(self) -> bool:
+        """Return whether any test has had enough evidence that the candidate is worse."""
+        return any(part.test is not None and comparisons.reached(part.test) for part in self.tested())
+
+    def fails(self) -> bool:
+        """Return whether there is enough evidence, and enough bad requests, that the candidate is worse."""
+        return any(self._fails(part) for part in self.tested())
+
+    def missing_bad(self) -> int:
+        """Return how many bad candidate requests ``min_bad`` still wants of the part that decides."""
+        part = self.lead()
+        return max(0, self.guardrail.min_bad - (0 if part is None else self._bad(part)))
+
+    def proven(self) -> bool | None:
+        """Return whether the candidate is shown not to be worse; None where nothing of the kind is asked."""
+        if not self.proving or self.comparison is None:
+            return None
+        asked = [part for part in self.comparison.parts if part.proofs]
+        return bool(asked) and all(any(map(comparisons.reached, part.proofs)) for part in asked)
+
+    def no_bet(self) -> str | None:
+        """Say why nothing could be compared although both arms answered; None when something was."""
+        if self.comparison is None:
+            return None
+        if self.comparison.past is not None and not self.comparison.compared:
+            return "nothing is compared before 1 000 earlier latencies are known"
+        hosts = [part.hosts for part in self.tested() if part.hosts is not None]
+        if hosts and not any(host.units.n1 for host in hosts):
+            return "no minute of both hosts is complete yet"
+        return None
+
+    def limited(self) -> tuple[float, bool] | None:
+        """Return the rate or seconds that the hard maximum looks at, and whether they are over it.
+
+        None without a maximum or before the candidate has ``min_samples`` measured requests.
+        """
+        requests, maximum = self.requests(), self.guardrail.maximum
+        if maximum is None or requests.n1 < max(1, self.guardrail.min_samples):
+            return None
+        value = requests.bad1 / requests.n1
+        if self.guardrail.metric is Metric.LATENCY:
+            value = seconds_at(self.total.candidate, self.guardrail.quantile) or 0.0
+        return value, value > maximum
+
+    def _fails(self, part: Part) -> bool:
+        enough = part.test is not None and comparisons.reached(part.test)
+        return enough and self._bad(part) >= self.guardrail.min_bad
+
+    def _bad(self, part: Part) -> int:
+        """Return the candidate's bad requests of a part; of a distribution no single one is bad, so all count."""
+        return self.requests().n1 if isinstance(part.test, ByRanks) else part.trials.bad1
+
+
+def seconds_at(counts: ArmCounts, q: float) -> float | None:
+    """Return a quantile of an arm's latencies in seconds; None, never 0, without measurements."""
+    if not quantiles.total(counts.latency):
+        return None
+    return quantiles.quantile(counts.latency, q, BUCKETS_PER_OCTAVE) / 1e6
+
+
+def _nearness(part: Part) -> float:
+    return 0.0 if part.test is None else comparisons.log_e(part.test) - comparisons.log_bound(part.test)
