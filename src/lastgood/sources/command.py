@@ -17,9 +17,11 @@ import msgspec
 from lastgood.domain.snapshot import Column, Gained, Quarantine, Schema, Snapshot
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.command_process import Ended, run
-from lastgood.sources.given_options import GivenOptions
-from lastgood.sources.notes import Notes, check_token
-from lastgood.sources.schema_id import schema_of
+from lastgood.sources.digest import schema_of
+from lastgood.sources.hidden_texts import HiddenTexts
+from lastgood.sources.notes import Notes
+from lastgood.sources.options import Options
+from lastgood.sources.tokens import checked
 
 LIMITS: Final[Mapping[str, float]] = {
     "schema": 30.0,
@@ -33,7 +35,6 @@ LIMITS: Final[Mapping[str, float]] = {
     "room": 10.0,
 }
 _OPTIONAL: Final = "room"
-_KNOWN: Final = frozenset({"program", "folder", "timeouts", "environment", *LIMITS})
 _PASSED_ON: Final = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
 _SHOWN_CHARACTERS: Final = 200
 _T = TypeVar("_T")
@@ -94,21 +95,22 @@ class Command:
         *,
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:
-        given = GivenOptions(name, options, _KNOWN)
-        program = given.words("program")
+        given = Options(name, options)
+        program = given.texts("program", ())
         self._argv: dict[str, tuple[str, ...]] = {}
         for step in LIMITS:
-            argv = given.words(step) or (program and (*program, step))
+            argv = given.texts(step, ()) or (program and (*program, step))
             if argv:
                 self._argv[step] = argv
             elif step != _OPTIONAL:
-                raise given.fault(
-                    step, "is missing", "Name a program for the step, or one 'program' for all."
-                )
-        self._limits = given.numbers("timeouts", LIMITS)
+                raise given.wrong(step, "is missing, and there is no 'program' for all steps")
+        limits = Options(name, given.mapping("timeouts"))
+        self._limits = {step: limits.seconds(step, seconds) for step, seconds in LIMITS.items()}
+        limits.end()
         self._folder = Path(given.text("folder", "."))
+        self._environment = HiddenTexts(name, given.mapping("environment"))
+        given.end()
         self._name = name
-        self._given = given
         self._notes = Notes(kept)
         self._reached = reached
 
@@ -137,7 +139,7 @@ class Command:
 
     def stage_restore(self, snapshot: Snapshot, token: str) -> None:
         """See the port. Not called any more once the swap of ``token`` has happened."""
-        check_token(token)
+        checked(token)
         if self.swapped(token):
             return
         self._verified(snapshot)
@@ -188,7 +190,7 @@ class Command:
 
     def release(self, token: str) -> int:
         """See the port. The program answers ``{"bytes": n}``."""
-        check_token(token)
+        checked(token)
         freed = self._ask("release", _Bytes, token=token).bytes or 0
         self._reached("release.answered")
         self._notes.remove(token)
@@ -231,11 +233,11 @@ class Command:
         exports: Path | None = None,
     ) -> _T:
         told: dict[str, Any] = {"step": step, "source": self._name}
-        told |= {} if token is None else {"token": check_token(token)}
+        told |= {} if token is None else {"token": checked(token)}
         told |= {} if snapshot is None else {"snapshot": snapshot}
         told |= {} if exports is None else {"exports": str(exports.absolute())}
         environment = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
-        environment |= self._given.texts("environment")
+        environment |= self._environment.read()
         ended = run(
             self._argv[step],
             msgspec.json.encode(told),
@@ -253,7 +255,7 @@ class Command:
     def _failed(self, step: str, ended: Ended) -> LastgoodError:
         code, next_step = _MEANINGS.get(ended.status, (Code.UNAVAILABLE, "Run it by hand to see why."))
         how = f"exited with {ended.status}" if ended.status > 0 else f"was ended by signal {-ended.status}"
-        said = self._given.masked(ended.said)[:_SHOWN_CHARACTERS]
+        said = self._environment.masked(ended.said)[:_SHOWN_CHARACTERS]
         return LastgoodError(
             code,
             f"The program for {step!r} of data source {self._name!r} {how}{f': {said}' if said else '.'}",

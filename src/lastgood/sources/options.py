@@ -52,6 +52,13 @@ class Options:
             raise self.wrong(option, "is not a list of texts")
         return tuple(value)
 
+    def mapping(self, option: str) -> dict[str, Any]:
+        """Return values by name; empty when it is not there."""
+        value = self._left.pop(option, {})
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise self.wrong(option, "is not a mapping of names to values")
+        return dict(value)
+
     def end(self) -> None:
         """Refuse options that nothing read."""
         if self._left:

@@ -1,0 +1,60 @@
+"""Named texts for somebody else's client or program, of which some are secrets: never shown, whatever goes wrong."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lastgood.errors import Code, LastgoodError
+from lastgood.sources.secrets import is_reference, secret
+
+_SHORTEST: Final = 4  # a shorter text is no secret, and blotting it out would make holes everywhere
+_USER_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]+@")
+_PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
+_BLOT: Final = "***"
+
+
+def has_password(text: str) -> bool:
+    """Whether ``text`` holds a URL with a password."""
+    return _PASSWORD_IN_URL.search(text) is not None
+
+
+class HiddenTexts:
+    """Texts by name, as options have them: ``env:NAME`` and ``file:PATH`` stand for secrets.
+
+    :raises LastgoodError: ``invalid`` when one is no text, or a URL with a password in it.
+    """
+
+    def __init__(self, source: str, given: Mapping[str, Any]) -> None:
+        self._given: dict[str, str] = {}
+        self._hidden: set[str] = set()
+        for name, value in given.items():
+            why = None
+            if not isinstance(value, str | int | float) or isinstance(value, bool):
+                why = "is not a text: write it in quotes"
+            elif has_password(str(value)):
+                why = "has a password in its URL: put the whole URL in the environment and write env:NAME"
+            if why is not None:
+                raise LastgoodError(
+                    Code.INVALID,
+                    f"The option {name!r} of the data source {source!r} {why}.",
+                    "Correct the source in the settings.",
+                )
+            self._given[name] = str(value)
+
+    def read(self) -> dict[str, str]:
+        """Return the texts with the secrets read anew, so that they can be changed without a restart.
+
+        :raises LastgoodError: ``unavailable`` when a secret is not there.
+        """
+        texts: dict[str, str] = {}
+        for name, text in self._given.items():
+            texts[name] = secret(text) if is_reference(text) else text
+            if is_reference(text) and len(texts[name]) >= _SHORTEST:
+                self._hidden.add(texts[name])
+        return texts
+
+    def masked(self, text: str) -> str:
+        """Return ``text`` without the secrets that were read, and without credentials in URLs."""
+        for hidden in sorted(self._hidden, key=len, reverse=True):
+            text = text.replace(hidden, _BLOT)
+        return _USER_IN_URL.sub(f"{_BLOT}@", text)
