@@ -1,4 +1,4 @@
-"""``plan``: check a plan file before it runs, and its schema."""
+"""``plan``: check a plan file before it runs, try its limits on recorded traffic, and its schema."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from lastgood.cli import lint_words
 from lastgood.cli.command import command
 from lastgood.cli.output import styled
+from lastgood.cli.plan_words import in_words
 from lastgood.cli.releases import read_plan
 from lastgood.cli.session import Session
-from lastgood.cli.wording import duration, percent
 from lastgood.errors import Code, LastgoodError
 
 if TYPE_CHECKING:
-    from lastgood.domain.plan import Guardrail, Plan, Step
+    from lastgood.domain.plan import Plan
 
-_BAD = {"errors": "an error", "invalid_output": "an invalid output"}
+_SEED = 1  # the same plan and the same traffic give the same answer
 
 
 @click.group("plan")
 def plan() -> None:
-    """Check plan files and print their schema."""
+    """Check plan files, try them on recorded traffic, and print their schema."""
 
 
 @command("check")
@@ -69,61 +70,41 @@ def schema(session: Session) -> None:
     session.output.result(plan_schema(), *text.splitlines())
 
 
-def in_words(plan: "Plan") -> list[str]:
-    """Say what a plan does, one line a fact."""
-    lines = [f"Strategy: {plan.strategy.value.replace('_', ' ')}."]
-    lines += [f"  {index}. {_step(step)}" for index, step in enumerate(plan.steps, 1)]
-    lines.append(f"  {len(plan.steps) + 1}. All traffic goes to the candidate.")
-    if plan.watch:
-        lines.append(
-            f"  {len(plan.steps) + 2}. The guardrails that can go on for {duration(plan.watch)} more."
-        )
-    lines.append("Guardrails:")
-    lines += [f"  {_guardrail(one)}" for one in plan.guardrails]
-    lines.append(
-        f"A harmless candidate is rolled back by chance in at most {percent(plan.false_rollback_rate * 100)} "
-        "of releases."
+@command("lint")
+@click.argument("file", metavar="PLAN", type=click.Path(path_type=Path))
+@click.option("--deployment", required=True, help="Whose recorded traffic the plan is tried on.")
+def lint(session: Session, file: Path, deployment: str) -> None:
+    """Try a PLAN on stable's own recent traffic: how often would its hard limits stop a harmless candidate.
+
+    The last 24 hours of the deployment's stable version are replayed as a candidate that is just like it. Limits are
+    outside the plan's false_rollback_rate, so this is their false-alarm rate. Other traps are told too.
+    """
+    from lastgood.analysis.limits import false_alarms
+    from lastgood.analysis.traps import traps
+    from lastgood.control.traffic_views import TrafficView
+    from lastgood.domain.plan_file import parse_plan
+
+    found = parse_plan(read_plan(file), source=str(file))
+    view = msgspec.convert(session.read("deployments", deployment, "traffic"), TrafficView, str_keys=True)
+    limits = false_alarms(found, view.minutes, seed=_SEED)
+    caught = traps(found, view.minutes)
+    requests = sum(one.counts.requests for one in view.minutes)
+    session.output.result(
+        {
+            "plan": str(file),
+            "deployment": deployment,
+            "version": view.version,
+            "minutes": len(view.minutes),
+            "requests": requests,
+            "limits": limits,
+            "warnings": caught,
+        },
+        *lint_words.told(found, deployment, view, limits),
+        *(styled(f"Warning: {one.sentence} {one.next}", "yellow") for one in caught),
     )
-    lines.append(
-        f"Not promoted {duration(plan.deadline)} after its first traffic: "
-        + ("it is held for a person." if plan.on_deadline.value == "hold" else "it is rolled back.")
-    )
-    for channel in plan.notify:
-        lines.append(f"Tells {channel.webhook or ' '.join(channel.command or ())}.")
-    return lines
 
 
-def _step(step: "Step") -> str:
-    kind = step.kind.value
-    if kind == "approve":
-        return f"Wait for an approval: {step.message}."
-    if kind == "pause":
-        return "Wait until somebody resumes." if step.duration is None else f"Wait {duration(step.duration)}."
-    text = f"{percent(step.weight / 100)} of the requests go to the candidate"
-    needs = []
-    if step.duration:
-        needs.append(f"for at least {duration(step.duration)}")
-    if step.samples:
-        needs.append(f"{'until' if not needs else 'and until'} it has answered {step.samples} requests")
-    return f"{text} {' '.join(needs)}.".replace(" .", ".")
-
-
-def _guardrail(one: "Guardrail") -> str:
-    metric = one.metric.value
-    if metric == "health":
-        what = f"{one.misses} health checks in a row fail"
-    elif metric == "latency":
-        what = f"p{one.quantile * 100:g} latency is over {duration(one.maximum or 0)}"
-    else:
-        what = (
-            f"the candidate's odds of {_BAD[metric]} are shown to be over {one.margin.value:g} times stable's"
-        )
-        if one.maximum is not None:
-            what += f", or the rate is over {percent(one.maximum * 100)}"
-    return f"{one.name}: {one.on_fail.value} when {what}."
-
-
-for _command in (check, schema):
+for _command in (check, lint, schema):
     plan.add_command(_command)
 
 COMMANDS = (plan,)

@@ -6,6 +6,7 @@ import msgspec
 
 from lastgood.bootstrap import Services
 from lastgood.control.rollback import RollbackResult
+from lastgood.control.traffic_views import TrafficView
 from lastgood.control.views import DeploymentView, ReleaseView
 from lastgood.web.bodies import (
     ActorOrder,
@@ -61,6 +62,11 @@ def at(services: Services, *, deployment: str, query: AtQuery) -> Moment:
     """Return what a deployment served at a moment."""
     moment = parse_moment(query.time)
     return Moment(deployment, moment, services.views.at(deployment, moment))
+
+
+def traffic(services: Services, *, deployment: str) -> TrafficView:
+    """Return what the stable version answered in the last 24 hours."""
+    return services.traffic.recent(deployment)
 
 
 def rollback(services: Services, *, deployment: str, body: RollbackOrder) -> RollbackResult:
@@ -125,6 +131,13 @@ ENDPOINTS = (
         query=AtQuery,
         answer=Moment,
         summary="What was stable at a moment",
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{_ONE}/traffic",
+        call=traffic,
+        answer=TrafficView,
+        summary="What the stable version answered in the last 24 hours, minute by minute",
     ),
     Endpoint(
         method="POST",

@@ -1,0 +1,99 @@
+"""Traps in a plan that a person would fall into later: limits that one request breaks, samples that never come."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from lastgood.analysis import sentences
+from lastgood.domain.plan import Guardrail, Metric, Plan, StepKind
+from lastgood.domain.route import FULL_WEIGHT
+from lastgood.domain.traffic import TrafficMinute
+
+
+class Trap(msgspec.Struct, frozen=True, kw_only=True):
+    """One trap: the guardrail that it lies in (None for the steps), what would happen, and what to do."""
+
+    guardrail: str | None
+    sentence: str
+    next: str
+
+
+def traps(plan: Plan, minutes: Sequence[TrafficMinute]) -> tuple[Trap, ...]:
+    """Return the traps of a plan: those that it shows by itself, then those that stable's ``minutes`` show."""
+    found = [trap for one in plan.guardrails if (trap := _one_request(one)) is not None]
+    per_minute = _per_minute(minutes)
+    return tuple(found) if per_minute is None else (*found, *_too_slow(plan, per_minute))
+
+
+def _one_request(guardrail: Guardrail) -> Trap | None:
+    """Return a trap when a single request among the fewest that are looked at breaks the limit."""
+    limit, fewest = guardrail.maximum, guardrail.min_samples
+    if limit is None:
+        return None
+    name, many = guardrail.name, sentences.plural(fewest, "request", "requests")
+    if guardrail.metric is Metric.LATENCY:
+        needed = math.floor(1.0 / (1.0 - guardrail.quantile) * (1.0 - 1e-12)) + 1
+        if fewest >= needed:
+            return None
+        part = f"p{100.0 * guardrail.quantile:g}"
+        sentence = f"{name}: of {many}, {part} is the slowest one, so one slow request breaks 'max'."
+        return Trap(guardrail=name, sentence=sentence, next=f"Raise min_samples to {needed} or more.")
+    if limit <= 0.0:
+        return Trap(
+            guardrail=name,
+            sentence=f"{name}: with a 'max' of 0 % the first bad request breaks it, however many are good.",
+            next="Give a 'max' above 0 %, or leave it out: the comparison with stable needs none.",
+        )
+    if 1.0 / fewest <= limit:
+        return None
+    sentence = f"{name}: 1 bad request of {many} is already over 'max' ({sentences.percent(limit)})."
+    needed = math.ceil(1.0 / limit * (1.0 - 1e-12))
+    return Trap(guardrail=name, sentence=sentence, next=f"Raise min_samples to {needed} or more.")
+
+
+def _per_minute(minutes: Sequence[TrafficMinute]) -> float | None:
+    """Return stable's mean requests a minute, minutes without any included; None when none are recorded."""
+    requests = sum(one.counts.requests for one in minutes)
+    if not requests:
+        return None
+    return requests / (max(one.minute for one in minutes) - min(one.minute for one in minutes) + 1)
+
+
+def _too_slow(plan: Plan, per_minute: float) -> list[Trap]:
+    """Return the sample minimums that this many requests a minute would not reach before the deadline."""
+    found, spent, answered, share = [], 0.0, 0.0, 0.0
+    for index, step in enumerate(plan.steps):
+        share = plan.weight_at(index) / FULL_WEIGHT
+        wait = step.duration or 0.0
+        if step.kind is StepKind.WEIGHT:
+            wait = max(wait, 60.0 * step.samples / (per_minute * share))
+        if spent + wait > plan.deadline and step.kind is StepKind.WEIGHT and step.samples:
+            sentence = (
+                f"Step {index + 1} waits for {sentences.plural(step.samples, 'request', 'requests')} at "
+                f"{sentences.percent(share)} of {per_minute:.3g} requests a minute: with what is before it that takes "
+                f"{_long(spent + wait)}, and the deadline comes after {_long(plan.deadline)}."
+            )
+            found.append(Trap(guardrail=None, sentence=sentence, next=_LESS))
+            return found
+        spent, answered = spent + wait, answered + wait / 60.0 * per_minute * share
+    answered += max(0.0, plan.deadline - spent) / 60.0 * per_minute * share
+    for one in plan.guardrails:
+        if one.metric is not Metric.HEALTH and share and one.min_samples > answered:
+            sentence = (
+                f"{one.name}: min_samples is {sentences.count(one.min_samples)}, and with {per_minute:.3g} requests a minute "
+                f"the candidate answers about {sentences.count(round(answered))} before the deadline."
+            )
+            found.append(Trap(guardrail=one.name, sentence=sentence, next=_LESS))
+    return found
+
+
+_LESS = "Ask for fewer, give the candidate more weight, or set a later 'deadline'."
+
+
+def _long(seconds: float) -> str:
+    """Return a time in the largest unit that suits it: 90 minutes, 3.5 hours, 12 days."""
+    for unit, size in (("days", 86_400.0), ("hours", 3_600.0)):
+        if seconds >= 2.0 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 60.0:.3g} minutes"
