@@ -9,11 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from lastgood.analysis.judge import fold, judge
 from lastgood.analysis.limits import false_alarms, measured_and_bad, over
 from lastgood.analysis.traps import traps
+from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, Metric, Plan, Step, StepKind, Strategy
 from lastgood.domain.plan_file import parse_plan
-from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Counter, TrafficMinute
+from lastgood.domain.traffic import (
+    BUCKETS_PER_OCTAVE,
+    ArmCounts,
+    Baseline,
+    Counter,
+    Stratum,
+    TrafficMinute,
+)
+from lastgood.domain.verdict import Verdict
 from lastgood.stats import quantiles
 
 
@@ -172,6 +182,35 @@ def test_a_rate_limit_is_broken_above_it_and_not_at_it(good, bad, maximum, fewes
     n = good + bad
     said = over(limit, np.array([n]), np.array([bad]))[0]
     assert said == (n >= fewest and bad / n > maximum)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(
+        ["errors", "timeouts", "invalid_output", "counter, counter: low", "latency, quantile: p90"]
+    ),
+    st.integers(0, 120),
+    st.integers(0, 15),
+    st.integers(1, 60),
+)
+def test_the_replay_judges_as_a_release_is_judged(metric, good, bad, fewest):
+    """For every metric and all counts the replay's rule and the guardrail's own verdict agree."""
+    limit = "1s" if metric.startswith("latency") else "10%"
+    plan = parse_plan(f"guardrails: [{{metric: {metric}, max: {limit}, min_samples: {fewest}}}]")
+    counts = ArmCounts(
+        requests=good + bad,
+        errors=bad if metric in ("errors", "timeouts") else 0,
+        timeouts=bad if metric == "timeouts" else 0,
+        invalid=bad if metric == "invalid_output" else 0,
+        counters={"low": Counter(total=good + bad, bad=bad)},
+        latency={200: good, 400: bad},
+    )
+    stratum = Stratum(release=1, sequence=1, stage=0, closed_at=1.0, candidate=counts, stable=counts)
+    evidence = fold(plan, Baseline(), Evidence(release=1), (stratum,))
+    _, finding = judge(plan, Baseline(), evidence, misses=0)
+    measured, over_it = measured_and_bad(plan.guardrails[1], counts)
+    said = over(plan.guardrails[1], np.array([measured]), np.array([over_it]))[0]
+    assert said == (finding.verdict is Verdict.FAILED)
 
 
 # --- traps ------------------------------------------------------------------------------------------------
