@@ -113,7 +113,6 @@ def open_services(settings: Settings) -> Services:
         fleet=fleet,
         reports=reports,
         settings=settings,
-        now=time.time,
     )
     controller = Controller(
         releases=releases,

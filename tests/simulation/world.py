@@ -9,6 +9,8 @@ store and the same outside world, as a new process would.
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lastgood.control.controller import Controller
 from lastgood.control.execute import Executor
 from lastgood.control.history import Recorder
@@ -18,6 +20,7 @@ from lastgood.control.releases import Order, Releases
 from lastgood.control.rollback import Rollback
 from lastgood.control.routes import host_key
 from lastgood.control.views import Views
+from lastgood.domain.deployment import Deployment
 from lastgood.domain.event import EventDraft
 from lastgood.domain.plan import Guardrail, Metric, Plan, Step, StepKind
 from lastgood.domain.release import Release
@@ -33,7 +36,7 @@ from lastgood.store.traffic import SqlTraffic
 from lastgood.store.versions import SqlVersions
 from lastgood.wire.fleet import Desired, HostState, HostStatus, Observed
 from lastgood.wire.page import WorkerAck
-from lastgood.wire.reports import WorkerReport
+from lastgood.wire.reports import Reflex, VersionTotals, WorkerReport
 
 PLAN = Plan(
     steps=(
@@ -118,35 +121,64 @@ class FakeFleet:
 
 
 class FakeReports:
-    """One worker life whose counts a test adds to."""
+    """Worker lives whose counts a test adds to. The one in slot 0 with epoch 1 is there from the beginning."""
 
     def __init__(self) -> None:
-        self.stages: dict[tuple[int, int], StageCounts] = {}
+        self.lives: dict[tuple[int, int], WorkerReport] = {}
+        self.begin(0, 1)
+
+    def begin(self, slot: int, epoch: int) -> None:
+        """Start a worker life; one in the same slot has ended."""
+        for life, report in self.lives.items():
+            if life[0] == slot:
+                report.pid = 1
+        self.lives[slot, epoch] = WorkerReport(
+            slot=slot, pid=1000 + slot, epoch=epoch, sequence=1, written_at=0.0
+        )
 
     def read(self) -> list[WorkerReport]:
         return [
-            WorkerReport(
-                slot=0, pid=1, epoch=1, sequence=1, written_at=0.0, stages=list(self.stages.values())
-            )
+            msgspec.json.decode(msgspec.json.encode(report), type=WorkerReport)
+            for _, report in sorted(self.lives.items())
         ]
 
     def forget(self, slot: int, epoch: int) -> None:
-        assert (slot, epoch) == (0, 1), "there is only one life"
-        self.stages.clear()
+        del self.lives[slot, epoch]
 
-    def feed(self, release: int, stage: int, candidate: tuple[int, int], stable: tuple[int, int]) -> None:
-        old = self.stages.get((release, stage))
-        before = old or StageCounts(release=release, stage=stage, candidate=ArmCounts(), stable=ArmCounts())
+    def feed(
+        self,
+        release: int,
+        stage: int,
+        candidate: tuple[int, int],
+        stable: tuple[int, int],
+        life: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Add (requests, errors) of both arms to what a life has counted in a stage."""
+        report = self.lives[life]
+        own = next((one for one in report.stages if (one.release, one.stage) == (release, stage)), None)
+        if own is None:
+            own = StageCounts(release=release, stage=stage, candidate=ArmCounts(), stable=ArmCounts())
+            report.stages.append(own)
+        for arm, more in ((own.candidate, candidate), (own.stable, stable)):
+            arm.requests += more[0]
+            arm.errors += more[1]
 
-        def grown(arm: ArmCounts, more: tuple[int, int]) -> ArmCounts:
-            return ArmCounts(requests=arm.requests + more[0], errors=arm.errors + more[1])
+    def answer(self, version: int, requests: int, errors: int = 0, life: tuple[int, int] = (0, 1)) -> None:
+        """Add to what a life has counted of a version as stable of churn."""
+        report = self.lives[life]
+        own = next((one for one in report.totals if one.version == version), None)
+        if own is None:
+            own = VersionTotals(
+                deployment="churn", model="churn", version=version, role="stable", counts=ArmCounts()
+            )
+            report.totals.append(own)
+        own.counts.requests += requests
+        own.counts.errors += errors
 
-        self.stages[release, stage] = StageCounts(
-            release=release,
-            stage=stage,
-            candidate=grown(before.candidate, candidate),
-            stable=grown(before.stable, stable),
-        )
+    def take_out(self, release: int, tries: int = 0, life: tuple[int, int] = (0, 1)) -> None:
+        """Let a life say that it has stopped sending the candidate traffic."""
+        reflex = Reflex(release=release, tries=tries, failures=5, requests=5, log_likelihood=19.6)
+        self.lives[life].reflexes.append(reflex)
 
 
 class FakeBlobs:
@@ -178,6 +210,7 @@ class World:
         self.versions = SqlVersions(self.database)
         self.store = SqlReleases(self.database)
         self.journal = SqlJournal(self.database)
+        self.evidence = SqlEvidence(self.database)
         self.fault: tuple[str, int] | None = None
         self.passed: list[str] = []
         self.restart()
@@ -197,7 +230,7 @@ class World:
         self.observer = Observer(
             executor=self.executor,
             releases=self.store,
-            evidence=_Faulty(self, SqlEvidence(self.database), "evidence", ("save_evidence",)),
+            evidence=_Faulty(self, self.evidence, "evidence", ("save_evidence",)),
             fleet=self.fleet,
             reports=self.reports,
             settings=settings,
@@ -300,6 +333,11 @@ class World:
 
     def release(self, identifier: int) -> Release:
         found = self.store.release(identifier)
+        assert found is not None
+        return found
+
+    def deployment(self) -> Deployment:
+        found = self.store.deployment("churn")
         assert found is not None
         return found
 

@@ -2,7 +2,19 @@
 
 import click
 
-from lastgood.cli import audit, doctor, plan, project, releases, rollback, serve, show, status, versions
+from lastgood.cli import (
+    audit,
+    doctor,
+    plan,
+    project,
+    releases,
+    rollback,
+    serve,
+    show,
+    status,
+    verify,
+    versions,
+)
 from lastgood.cli.command import Root
 
 
@@ -16,7 +28,7 @@ def root() -> None:
     """Keep a deployed model on its last good version."""
 
 
-for _module in (project, versions, show, releases, status, rollback, audit, plan, serve, doctor):
+for _module in (project, versions, show, releases, status, rollback, audit, verify, plan, serve, doctor):
     for _command in _module.COMMANDS:
         root.add_command(_command)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from lastgood.cli.client import NoServerError
 from lastgood.cli.output import Output, grid, shown, styled
 from lastgood.cli.session import Session
-from lastgood.cli.wording import duration, full_name_of, name_of, percent, phase_name
+from lastgood.cli.wording import duration, full_name_of, name_of, percent, phase_name, verdict_style
 from lastgood.errors import (
     EXIT_OK,
     EXIT_REFUSED,
@@ -35,7 +35,6 @@ _COLOURS: Final = {
     "stuck": "bold red",
     "paused": "yellow",
 }
-_VERDICT_COLOURS: Final = {"passed": "green", "failed": "red", "error": "red", "inconclusive": "dim"}
 
 
 def follow(session: Session, identifier: int, timeout: float | None) -> dict[str, Any]:
@@ -143,7 +142,7 @@ def block(view: dict[str, Any]) -> list[Any]:
     rows = [
         [
             f"  {one['guardrail']}",
-            styled(one["verdict"], _VERDICT_COLOURS.get(one["verdict"], "")),
+            styled(one["verdict"] + (" (dry run)" if one["dry_run"] else ""), verdict_style(one["verdict"])),
             one["sentence"].removeprefix(f"{one['guardrail']}: "),
         ]
         for one in view["findings"]

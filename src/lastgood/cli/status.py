@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from lastgood.cli.command import command
+from lastgood.cli.evidence import evidence_lines
 from lastgood.cli.output import shown, styled, table
 from lastgood.cli.progress import block
 from lastgood.cli.session import Session
@@ -17,11 +18,12 @@ _WATCH_SECONDS: Final = 0.5
 @command("status")
 @click.argument("deployment", required=False)
 @click.option("--watch", is_flag=True, help="Show it again and again until Ctrl-C.")
-def status(session: Session, deployment: str | None, watch: bool) -> None:
+@click.option("--evidence", is_flag=True, help="Show what every guardrail of the release rests on.")
+def status(session: Session, deployment: str | None, watch: bool, evidence: bool) -> None:
     """Show what serves now, and the release under way."""
     if not watch or not session.output.live:
         found, views = _read(session, deployment)
-        session.output.result(found, *_text(views))
+        session.output.result(found, *_text(views, evidence))
         return
     from rich.console import Group
     from rich.live import Live
@@ -30,7 +32,7 @@ def status(session: Session, deployment: str | None, watch: bool) -> None:
     with Live(console=session.output.console(), screen=True, auto_refresh=False) as live:
         while True:
             views = _read(session, deployment)[1]
-            parts = [shown(part) for part in _text(views)]
+            parts = [shown(part) for part in _text(views, evidence)]
             live.update(Group(*parts, Text("\nCtrl-C ends this view.", style="dim")), refresh=True)
             time.sleep(_WATCH_SECONDS)
 
@@ -76,16 +78,16 @@ def _read(session: Session, deployment: str | None) -> tuple[Any, list[dict[str,
     return found, [found]
 
 
-def _text(views: list[dict[str, Any]]) -> list[Any]:
+def _text(views: list[dict[str, Any]], evidence: bool) -> list[Any]:
     if not views:
         return ["Nothing is deployed yet: lastgood release MODEL --version 1"]
     lines: list[Any] = []
     for view in views:
-        lines += [*([""] if lines else []), *_deployment(view)]
+        lines += [*([""] if lines else []), *_deployment(view, evidence)]
     return lines
 
 
-def _deployment(view: dict[str, Any]) -> list[Any]:
+def _deployment(view: dict[str, Any], evidence: bool) -> list[Any]:
     lines: list[Any] = [
         styled(view["deployment"], "bold"),
         f"  stable     {_version(view['stable'])}",
@@ -99,7 +101,9 @@ def _deployment(view: dict[str, Any]) -> list[Any]:
             + (f", step {release['step']} of {release['steps']}" if release["steps"] else "")
         )
         host = release["version"]["host"]
-        lines += block(release) or [f"  {release['cause']}" + (f" (host: {host})" if host else "")]
+        if release["phase"] not in ("progressing", "paused"):
+            lines.append(f"  {release['cause']}" + (f" (host: {host})" if host else ""))
+        lines += evidence_lines(release) if evidence else block(release)
     elif view["last_release"] is not None:
         last = view["last_release"]
         ended = phase_name(last["phase"])

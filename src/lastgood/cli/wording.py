@@ -66,6 +66,11 @@ def phase_name(phase: str) -> str:
     return phase.replace("_", " ")
 
 
+def verdict_style(verdict: str) -> str:
+    """Return the colour of a verdict."""
+    return {"passed": "green", "failed": "red", "error": "red", "inconclusive": "dim"}.get(verdict, "")
+
+
 def percent(value: float) -> str:
     """Return 25 % or 0.5 %."""
     return f"{value:g} %"

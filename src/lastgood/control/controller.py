@@ -10,6 +10,9 @@ import math
 import threading
 import time
 
+import msgspec
+
+from lastgood.analysis.numbers import explained
 from lastgood.control.decide import decide
 from lastgood.control.execute import Executor
 from lastgood.control.history import Recorder
@@ -153,8 +156,10 @@ class Controller:
                 move = decide(release, current, seen)
                 if move is None:
                     return
-                if seen.findings:  # the same move, with the numbers that are kept
-                    move = decide(release, current, self._observer.in_full(release, seen)) or move
+                if seen.findings:  # the same move again, with the intervals that the record keeps
+                    whole = tuple(explained(finding) for finding in seen.findings)
+                    seen = msgspec.structs.replace(seen, findings=whole)
+                    move = decide(release, current, seen) or move
                 current, release = self._executor.apply(current, release, move)
             except LastgoodError as error:
                 if error.code is not Code.CONFLICT:

@@ -1,9 +1,8 @@
 """From what processes say to what a decision needs: hosts, acknowledgements, evidence."""
 
 import logging
-from collections.abc import Callable
-
-import msgspec
+import time
+from collections.abc import Callable, Iterator
 
 from lastgood.analysis.judge import candidate_requests, fold, judge
 from lastgood.analysis.strata import collect, forget, used_up
@@ -41,7 +40,7 @@ class Observer:
         fleet: Fleet,
         reports: Reports,
         settings: Settings,
-        now: Callable[[], float],
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._executor = executor
         self._releases = releases
@@ -139,16 +138,6 @@ class Observer:
             known = self._verdicts[release.id] = (key, candidate_requests(evidence, stage), findings)
         return known[1:]
 
-    def in_full(self, release: Release, seen: Situation) -> Situation:
-        """Return what was just seen with everything worked out that is kept or shown, intervals too."""
-        known = self._verdicts.get(release.id)
-        if not seen.findings or release.phase not in _SPLIT or known is None:
-            return seen
-        _, _, misses, corrupt = known[0]
-        evidence = self.evidence(release)
-        findings = judge(release.plan, release.baseline, evidence, misses=misses, corrupt=corrupt)
-        return msgspec.structs.replace(seen, findings=findings)
-
     def _corrupt(self, release: Release, faults: tuple[LastgoodError, ...]) -> tuple[str, ...]:
         """Return the worker lives whose counts cannot be used, and log each once."""
         lives = tuple(str(fault.details["life"]) for fault in faults)
@@ -191,7 +180,9 @@ class Observer:
         candidate = self._host(self._fleet.observe(), release.model, release.version)
         evidence = self._store.evidence(release.id)
         findings = judge(release.plan, release.baseline, evidence, misses=self._misses(release, candidate))
-        if release.phase not in _SPLIT:
+        if release.phase not in _SPLIT and not evidence.sequence:
+            findings = ()
+        elif release.phase not in _SPLIT:
             findings = tuple(finding for finding in findings if finding.metric != Metric.HEALTH.value)
         return Situation(
             now=self._now(),
@@ -202,6 +193,10 @@ class Observer:
             findings=findings,
             requests=candidate_requests(evidence, max(release.plan.stage_at(release.step), 0)),
         )
+
+    def stored(self, release: Release) -> tuple[Evidence, Iterator[Stratum]]:
+        """Return what the store holds: the evidence, and the strata that it is said to come from."""
+        return self._store.evidence(release.id), self._store.strata(release.id)
 
     def begin_turn(self) -> None:
         """Look at the gateways' reports anew."""

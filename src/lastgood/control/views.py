@@ -1,23 +1,27 @@
 """What a person or a program is shown: the present state and the past, as plain data."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from lastgood.control.execute import Executor
+from lastgood.control.history import told_of
 from lastgood.control.lookup import deployment_named
 from lastgood.control.observe import Observer
 from lastgood.control.promotion import waiting_for
 from lastgood.control.proof import prove_record, stable_at
+from lastgood.control.recompute import Recomputed, recompute
 from lastgood.control.routes import host_key
 from lastgood.domain.deployment import Deployment, StableEntry
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.release import Phase, Release
+from lastgood.domain.release import Kind, Phase, Release
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Fleet, Journal, ReleaseStore, Router, VersionStore
+
+_PAGE = 500
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +35,10 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
-    """A release as shown. ``weight_percent`` is the candidate's share now, ``waiting`` what it waits for."""
+    """A release as shown. ``weight_percent`` is the candidate's share now, ``waiting`` what it waits for.
+
+    ``findings`` say how the guardrails stand, or how they stood at the end; ``baseline`` what stable had done before.
+    """
 
     id: int
     deployment: str
@@ -55,6 +62,8 @@ class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[dict[str, Any]] = []
     evidence: dict[str, Any] = {}
     timings: dict[str, float] = {}
+    baseline: dict[str, Any] = {}
+    tries: int = 0
 
 
 class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,12 +120,7 @@ class Views:
 
         :raises LastgoodError: ``not_found``.
         """
-        release = self._releases.release(identifier)
-        if release is None:
-            raise LastgoodError(
-                Code.NOT_FOUND, f"There is no release {identifier}.", "See 'lastgood history'."
-            )
-        return self._release(release)
+        return self._release(self._found(identifier))
 
     def history(self, name: str, *, limit: int = 20) -> dict[str, Any]:
         """Return what was stable when, and the releases, newest first."""
@@ -155,6 +159,29 @@ class Views:
         """
         return prove_record(self._journal, head=head)
 
+    def recompute(self, identifier: int) -> Recomputed:
+        """Compute the evidence and the verdicts of a release again from its strata, and compare.
+
+        :raises LastgoodError: ``not_found``, or ``corrupt`` naming the first thing that differs.
+        """
+        release = self._found(identifier)
+        stored, strata = self._observer.stored(release)
+        return recompute(release, stored, strata, self._all_events(release.deployment))
+
+    def _all_events(self, deployment: str) -> Iterator[AuditEvent]:
+        after = 0
+        while page := self._journal.events(after=after, limit=_PAGE, deployment=deployment):
+            yield from page
+            after = page[-1].sequence
+
+    def _found(self, identifier: int) -> Release:
+        release = self._releases.release(identifier)
+        if release is None:
+            raise LastgoodError(
+                Code.NOT_FOUND, f"There is no release {identifier}.", "See 'lastgood history'."
+            )
+        return release
+
     def _deployment(self, deployment: Deployment) -> DeploymentView:
         entry = self._releases.last_good(deployment.name, besides=deployment.stable)
         release = None if deployment.release is None else self._releases.release(deployment.release)
@@ -178,10 +205,11 @@ class Views:
         steps = len(release.plan.steps)
         moving = release.phase in (Phase.PROGRESSING, Phase.PAUSED)
         requests, findings, waiting = 0, [], release.cause
-        if live and moving:
+        if live and release.kind is Kind.RELEASE:
             situation = self._observer.peek(release)
-            requests, waiting = situation.requests, waiting_for(release, situation)
             findings = [msgspec.to_builtins(finding) for finding in situation.findings]
+            if moving:
+                requests, waiting = situation.requests, waiting_for(release, situation)
         version = self._version(release.model, release.version)
         if version is None:
             raise TypeError("a release has a version")
@@ -208,6 +236,8 @@ class Views:
             findings=findings,
             evidence=release.evidence,
             timings=release.timings,
+            baseline=told_of(release.baseline),
+            tries=release.tries,
         )
 
     def _version(self, model: str, number: int | None) -> VersionView | None:
