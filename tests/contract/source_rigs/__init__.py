@@ -20,6 +20,7 @@ RIGS = (  # module of this package and class, in the order of the report
     "sqlite:JournalRig",
     "folder:FolderRig",
     "command:CommandRig",
+    "delta:DeltaRig",
 )
 
 Reached = Callable[[str], None]
