@@ -14,6 +14,12 @@ _PLAIN: Final = ("requests", "errors", "timeouts", "invalid", "keyed")
 ABSURD: Final = 10**12
 """No gateway worker lives to count so many."""
 
+_FIELDS: Final = {
+    Metric.ERRORS.value: "errors",
+    Metric.TIMEOUTS.value: "timeouts",
+    Metric.INVALID_OUTPUT.value: "invalid",
+}
+
 _HASHES: Final = 2**32
 
 COUNTER: Final = "counter:"
@@ -101,11 +107,8 @@ def bad_of(counts: ArmCounts, metric: str) -> int:
     """Return how many requests were bad in the sense of a metric, named as in :attr:`ArmCounts.firsts`."""
     if metric.startswith(COUNTER):
         return counts.counters.get(metric.removeprefix(COUNTER), Counter()).bad
-    return {
-        Metric.ERRORS.value: counts.errors,
-        Metric.TIMEOUTS.value: counts.timeouts,
-        Metric.INVALID_OUTPUT.value: counts.invalid,
-    }[metric]
+    bad: int = getattr(counts, _FIELDS[metric])
+    return bad
 
 
 def requests_of(counts: ArmCounts, metric: str) -> int:
@@ -145,7 +148,7 @@ def contradiction(counts: ArmCounts) -> str | None:
 
 
 def _possible(counts: ArmCounts, metric: str, first: Firsts) -> bool:
-    known = metric.startswith(COUNTER) or metric in _WITHOUT_NAME
+    known = metric.startswith(COUNTER) or metric in _FIELDS
     if not known or any(not 0 <= key < _HASHES for key in first.keys):
         return False
     bad, requests, fresh = (
@@ -155,9 +158,6 @@ def _possible(counts: ArmCounts, metric: str, first: Firsts) -> bool:
     )
     keyed = max(first.bad, first.repeats) <= counts.keyed and first.bad <= bad
     return keyed and fresh <= first.bad and bad - first.bad + fresh <= requests - first.repeats
-
-
-_WITHOUT_NAME: Final = frozenset((Metric.ERRORS.value, Metric.TIMEOUTS.value, Metric.INVALID_OUTPUT.value))
 
 
 def _numbers(counts: ArmCounts) -> Iterator[int]:

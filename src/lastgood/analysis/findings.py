@@ -45,7 +45,7 @@ def compared(measured: Measured, *, corrupt: Sequence[str], strata: int, log: st
         verdict=verdict,
         on_fail=guardrail.on_fail,
         sentence=f"{guardrail.name}: {told}: {last}.",
-        no_data=None if measured.requests().n1 else guardrail.no_data,
+        no_data=None if measured.requests.n1 else guardrail.no_data,
         proven=measured.proven(),
         dry_run=guardrail.dry_run,
         numbers={**numbers.of(measured), "strata": strata, "log": log},
@@ -54,7 +54,7 @@ def compared(measured: Measured, *, corrupt: Sequence[str], strata: int, log: st
 
 def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, str]:
     """Return the verdict, and what stands in the way of another one."""
-    guardrail, requests = measured.guardrail, measured.requests()
+    guardrail, requests = measured.guardrail, measured.requests
     limit = measured.limited()
     if measured.fails() or (limit is not None and limit[1]):
         return Verdict.FAILED, ""
@@ -81,12 +81,12 @@ def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, str]:
 
 def _facts(measured: Measured) -> str:
     """Return what happened, in both arms' counts."""
-    guardrail, requests, counted = measured.guardrail, measured.requests(), measured.counted()
+    guardrail, requests, counted = measured.guardrail, measured.requests, measured.counted()
     if not requests.n1:
         return "0 candidate requests so far"
     if counted is not None:
         told = sentences.against(counted.bad1, counted.n1, counted.bad0, counted.n0)
-        lead = measured.lead()
+        lead = measured.lead
         if lead is not None and lead.bucket is not None:
             return f"{lead.name} ({sentences.seconds(latency.lower_edge(lead.bucket))}) {told}"
         return f"{told}, up to each key's first" if measured.units is Units.KEYS else told
@@ -102,8 +102,8 @@ def _facts(measured: Measured) -> str:
 
 
 def _evidence(measured: Measured) -> list[str]:
-    lead = measured.lead()
-    if lead is None or lead.test is None or not measured.requests().n1:
+    lead = measured.lead
+    if lead is None or lead.test is None or not measured.requests.n1:
         return []
     evidence = sentences.to_one(comparisons.log_e(lead.test))
     told = [f"evidence {evidence}, bound {sentences.to_one(comparisons.log_bound(lead.test))}"]
@@ -130,7 +130,7 @@ def _limit(measured: Measured) -> list[str]:
 
 def _proof(measured: Measured) -> list[str]:
     proven = measured.proven()
-    if proven is None or not measured.requests().n1:
+    if proven is None or not measured.requests.n1:
         return []
     return [
         "shown not to be worse by its proof margin"

@@ -7,10 +7,10 @@ import msgspec
 from lastgood.analysis import findings, parts, trials
 from lastgood.analysis.budget import RATES, alphas, proof_alpha
 from lastgood.analysis.counts import added, without_firsts
-from lastgood.analysis.measured import Measured
+from lastgood.analysis.measured import measured
 from lastgood.analysis.numbers import explained
 from lastgood.analysis.parts import Comparison
-from lastgood.analysis.record import Arms, Record, chained, read, write
+from lastgood.analysis.record import Arms, Record, chained, read, requests_of_stage, write
 from lastgood.analysis.trials import Trials
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, Metric, Plan
@@ -65,15 +65,15 @@ def judge(
     def finding(guardrail: Guardrail) -> Finding:
         if guardrail.metric is Metric.HEALTH:
             return findings.health(guardrail, misses)
-        measured = Measured(
-            guardrail=guardrail,
-            units=parts.units_of(guardrail, baseline),
+        seen = measured(
+            guardrail,
+            parts.units_of(guardrail, baseline),
+            record.total,
+            record.comparisons.get(guardrail.name),
             alpha=shares.get(guardrail.name, 0.0),
-            total=record.total,
-            comparison=record.comparisons.get(guardrail.name),
             proving=proof_alpha(plan, guardrail) is not None,
         )
-        found = findings.compared(measured, corrupt=corrupt, strata=evidence.sequence, log=record.log)
+        found = findings.compared(seen, corrupt=corrupt, strata=evidence.sequence, log=record.log)
         return explained(found) if intervals else found
 
     return tuple(finding(guardrail) for guardrail in plan.guardrails)
@@ -81,7 +81,7 @@ def judge(
 
 def candidate_requests(evidence: Evidence, stage: int) -> int:
     """Return how many requests of a stage the candidate was assigned, as far as strata have closed."""
-    return read(evidence.states).stages.get(stage, 0)
+    return requests_of_stage(evidence.states, stage)
 
 
 def _begun(plan: Plan, baseline: Baseline, evidence: Evidence) -> Record:

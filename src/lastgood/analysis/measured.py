@@ -16,7 +16,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """One guardrail's view of the evidence.
 
     ``alpha`` is its part of the false rollback rate, ``comparison`` None where it compares nothing. ``proving``
-    is whether the plan asks for a proof of it.
+    is whether the plan asks for a proof of it. ``requests`` is what was measured request by request; of latencies
+    none is bad. ``tested`` are the parts that ask whether the candidate is worse, ``lead`` the one of them that is
+    nearest to its bound, a failed one first.
     """
 
     guardrail: Guardrail
@@ -25,41 +27,29 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     total: Arms
     comparison: Comparison | None
     proving: bool
-
-    def requests(self) -> Trials:
-        """Return what was measured request by request; of latencies none is bad."""
-        if self.guardrail.metric is Metric.LATENCY:
-            return latency.slower(self.total.candidate.latency, self.total.stable.latency, 2**31)
-        return trials.by_request(trials.name_of(self.guardrail), self.total.candidate, self.total.stable)
+    requests: Trials
+    tested: tuple[Part, ...]
+    lead: Part | None
 
     def counted(self) -> Trials | None:
         """Return the trials to tell of: those of the part that decides; None where they are no rate."""
-        part = self.lead()
+        part = self.lead
         if self.guardrail.metric is not Metric.LATENCY:
-            return part.trials if part is not None and self.units is Units.KEYS else self.requests()
+            return part.trials if part is not None and self.units is Units.KEYS else self.requests
         return None if part is None or isinstance(part.test, ByRanks) or not part.trials.n1 else part.trials
-
-    def tested(self) -> tuple[Part, ...]:
-        """Return the parts that ask whether the candidate is worse."""
-        parts = () if self.comparison is None else self.comparison.parts
-        return tuple(part for part in parts if part.test is not None)
-
-    def lead(self) -> Part | None:
-        """Return the part that is nearest to its bound, a failed one first."""
-        return max(self.tested(), key=lambda part: (self._fails(part), _nearness(part)), default=None)
 
     def reached(self) -> bool:
         """Return whether any test has had enough evidence that the candidate is worse."""
-        return any(part.test is not None and comparisons.reached(part.test) for part in self.tested())
+        return any(part.test is not None and comparisons.reached(part.test) for part in self.tested)
 
     def fails(self) -> bool:
         """Return whether there is enough evidence, and enough bad requests, that the candidate is worse."""
-        return any(self._fails(part) for part in self.tested())
+        return any(self._fails(part) for part in self.tested)
 
     def missing_bad(self) -> int:
         """Return how many bad candidate requests ``min_bad`` still wants of the part that decides."""
-        part = self.lead()
-        return max(0, self.guardrail.min_bad - (0 if part is None else self._bad(part)))
+        part = self.lead
+        return max(0, self.guardrail.min_bad - (0 if part is None else _bad(self.requests, part)))
 
     def proven(self) -> bool | None:
         """Return whether the candidate is shown not to be worse; None where nothing of the kind is asked."""
@@ -72,9 +62,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         """Say why nothing could be compared although both arms answered; None when something was."""
         if self.comparison is None:
             return None
-        if self.comparison.past is not None and not self.comparison.compared:
+        past = self.comparison.past
+        if past is not None and not self.comparison.compared and not latency.known(past):
             return "nothing is compared before 1 000 earlier latencies are known"
-        hosts = [part.hosts for part in self.tested() if part.hosts is not None]
+        hosts = [part.hosts for part in self.tested if part.hosts is not None]
         if hosts and not any(host.units.n1 for host in hosts):
             return "no minute of both hosts is complete yet"
         return None
@@ -84,7 +75,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
         None without a maximum or before the candidate has ``min_samples`` measured requests.
         """
-        requests, maximum = self.requests(), self.guardrail.maximum
+        requests, maximum = self.requests, self.guardrail.maximum
         if maximum is None or requests.n1 < max(1, self.guardrail.min_samples):
             return None
         value = requests.bad1 / requests.n1
@@ -93,12 +84,40 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return value, value > maximum
 
     def _fails(self, part: Part) -> bool:
-        enough = part.test is not None and comparisons.reached(part.test)
-        return enough and self._bad(part) >= self.guardrail.min_bad
+        return _fails(self.guardrail, self.requests, part)
 
-    def _bad(self, part: Part) -> int:
-        """Return the candidate's bad requests of a part; of a distribution no single one is bad, so all count."""
-        return self.requests().n1 if isinstance(part.test, ByRanks) else part.trials.bad1
+
+def measured(
+    guardrail: Guardrail,
+    units: Units,
+    total: Arms,
+    comparison: Comparison | None,
+    *,
+    alpha: float,
+    proving: bool,
+) -> Measured:
+    """Return a guardrail's view of a release's sums and of its comparison."""
+    if guardrail.metric is Metric.LATENCY:
+        candidate, stable = quantiles.total(total.candidate.latency), quantiles.total(total.stable.latency)
+        requests = Trials(n1=candidate, n0=stable)
+    else:
+        requests = trials.by_request(trials.name_of(guardrail), total.candidate, total.stable)
+    parts = () if comparison is None else comparison.parts
+    tested = tuple(part for part in parts if part.test is not None)
+    lead = tested[0] if tested else None
+    if len(tested) > 1:
+        lead = max(tested, key=lambda part: (_fails(guardrail, requests, part), _nearness(part)))
+    return Measured(
+        guardrail=guardrail,
+        units=units,
+        alpha=alpha,
+        total=total,
+        comparison=comparison,
+        proving=proving,
+        requests=requests,
+        tested=tested,
+        lead=lead,
+    )
 
 
 def seconds_at(counts: ArmCounts, q: float) -> float | None:
@@ -106,6 +125,16 @@ def seconds_at(counts: ArmCounts, q: float) -> float | None:
     if not quantiles.total(counts.latency):
         return None
     return quantiles.quantile(counts.latency, q, BUCKETS_PER_OCTAVE) / 1e6
+
+
+def _fails(guardrail: Guardrail, requests: Trials, part: Part) -> bool:
+    enough = part.test is not None and comparisons.reached(part.test)
+    return enough and _bad(requests, part) >= guardrail.min_bad
+
+
+def _bad(requests: Trials, part: Part) -> int:
+    """Return the candidate's bad requests of a part; of a distribution no single one is bad, so all count."""
+    return requests.n1 if isinstance(part.test, ByRanks) else part.trials.bad1
 
 
 def _nearness(part: Part) -> float:

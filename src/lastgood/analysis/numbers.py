@@ -17,8 +17,8 @@ from lastgood.stats import sequences
 
 def of(measured: Measured) -> dict[str, Any]:
     """Return the numbers of a guardrail that measures requests, without any interval."""
-    guardrail, lead, counted = measured.guardrail, measured.lead(), measured.counted()
-    requests = measured.requests()
+    guardrail, lead, counted = measured.guardrail, measured.lead, measured.counted()
+    requests = measured.requests
     numbers: dict[str, Any] = {
         "candidate_requests": measured.total.candidate.requests,
         "measured": requests.n1,
@@ -34,7 +34,7 @@ def of(measured: Measured) -> dict[str, Any]:
         "maximum": guardrail.maximum,
         "missing": max(0, guardrail.min_samples - requests.n1),
         "missing_bad": measured.missing_bad(),
-        "parts": [{"name": part.name, **_reached(part.test)} for part in measured.tested() if part.test],
+        "parts": [{"name": part.name, **_reached(part.test)} for part in measured.tested if part.test],
         "proof": _proof(measured),
     }
     if counted is not None and counted.n1 and counted.n0:

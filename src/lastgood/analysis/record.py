@@ -53,6 +53,11 @@ def closed_at(states: Mapping[str, Any]) -> float:
     return float(states.get("closed_at", 0.0))
 
 
+def requests_of_stage(states: Mapping[str, Any], stage: int) -> int:
+    """Return the candidate's requests of a stage, without reading all the rest."""
+    return int(states.get("stages", {}).get(str(stage), 0))
+
+
 def chained(log: str, stratum: Stratum) -> str:
     """Return the digest of a log of strata with one more: of the digest before, and the stratum as JSON."""
     plain = msgspec.to_builtins(stratum, str_keys=True)
