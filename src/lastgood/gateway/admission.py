@@ -139,7 +139,8 @@ def _key(kind: Request, headers: list[Header], body: bytes) -> bytes | None:
             key = value
             break
     else:
-        if kind is Request.INFER and b'"key"' in body:
+        # Most bodies have no k at all, and one letter is found many times as fast as a word.
+        if kind is Request.INFER and b"k" in body and b'"key"' in body:
             key = _key_in(body)
     if key is not None and len(key) > KEY_BYTES_MAX:
         raise RefusedError(400, f"the key is longer than {KEY_BYTES_MAX} bytes")

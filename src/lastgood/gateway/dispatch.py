@@ -121,9 +121,7 @@ class Dispatcher:
             if flight.disputed is not None:
                 self._account.blame(flight, flight.disputed)
             flight.tally.fell_back(flight.fallback)
-        if counts is not None:
-            flight.counts = counts.text
-        flight.answer(200, body)
+        flight.answer(200, body, b"" if counts is None else counts.text)
 
     def _failed(self, flight: Flight, status: int, body: bytes, now: int) -> None:
         first = flight.fallback is None

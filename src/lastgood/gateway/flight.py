@@ -18,8 +18,7 @@ class Flight:
     None while it waits for a host. ``fallback`` says why another version answers than the one first chosen;
     ``disputed`` is how long the candidate took to refuse an input that stable is being asked about. ``direct``
     requests named their version and go nowhere else. ``key`` is the 32-bit mark of the key that the request shall
-    stick by within the release (any number outside one), None without a key. ``counts`` is what the version that
-    answered counted of its own, as a header says it. ``deliver`` is called once, with the flight, when its answer
+    stick by within the release (any number outside one), None without a key. ``deliver`` is called once, with the flight, when its answer
     (``status``, ``headers`` and ``payload``) is there; that may be before the launch returns.
     """
 
@@ -28,7 +27,6 @@ class Flight:
         "attempts",
         "body",
         "connection",
-        "counts",
         "deliver",
         "direct",
         "disputed",
@@ -75,19 +73,21 @@ class Flight:
         self.fallback: str | None = None
         self.disputed: int | None = None
         self.status = 0
-        self.counts = b""
         self.headers: list[Header] = []
         self.payload = b""
 
-    def answer(self, status: int, payload: bytes) -> None:
-        """Give the bytes that the version in ``lane`` made."""
+    def answer(self, status: int, payload: bytes, counts: bytes = b"") -> None:
+        """Give the bytes that the version in ``lane`` made, and what it counted of its own.
+
+        An answer with nothing to add has the very list of headers that the lane has.
+        """
         headers = self.lane.headers
         if self.fallback is not None:
             headers = [*headers, (b"lastgood-fallback", self.fallback.encode())]
             if self.release is not None:
                 headers.append((b"lastgood-release", b"%d" % self.release))
-        if self.counts:
-            headers = [*headers, (b"lastgood-counts", self.counts)]
+        if counts:
+            headers = [*headers, (b"lastgood-counts", counts)]
         self.status = status
         self.headers = headers
         self.payload = payload

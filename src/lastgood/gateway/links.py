@@ -136,22 +136,22 @@ class Connection(asyncio.Protocol):
         need = HEADER_BYTES
         while end - at >= HEADER_BYTES:
             length, identifier, status, _, name = _unpack(data, at)
-            if status > _LAST_STATUS or not _AFTER_LENGTH + name <= length <= MAX_FRAME_BYTES:
+            if status > _LAST_STATUS or not _AFTER_LENGTH <= length <= MAX_FRAME_BYTES:
                 self.drop()
                 return
             stop = at + 4 + length
             if stop > end:
                 need = 4 + length
                 break
-            body = at + HEADER_BYTES + name
             if name:
-                counts = _counts(data[at + HEADER_BYTES : body])
+                body = at + HEADER_BYTES + name
+                counts = _counts(data[at + HEADER_BYTES : body]) if body <= stop else None
                 if counts is None:
                     self.drop()
                     return
                 answered(self, identifier, status, data[body:stop], now, counts)
             else:
-                answered(self, identifier, status, data[body:stop], now)
+                answered(self, identifier, status, data[at + HEADER_BYTES : stop], now)
             at = stop
         if at < end:
             self._parts = [data[at:] if at else data]

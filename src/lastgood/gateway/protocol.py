@@ -227,8 +227,9 @@ class GatewayProtocol(HttpToolsProtocol):
     # --- answers ----------------------------------------------------------------------------------
 
     def _deliver(self, flight: Flight) -> None:
-        if flight.fallback is None and flight.status == 200 and not flight.counts:
-            self._write(_OK, flight.lane.head, flight.payload)
+        lane = flight.lane
+        if flight.headers is lane.headers and flight.status == 200:
+            self._write(_OK, lane.head, flight.payload)
         else:
             self._write(STATUS_LINE[flight.status], render(flight.headers), flight.payload)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from lastgood.domain.version import Signature
 from lastgood.errors import Code, LastgoodError
 from lastgood.host import counters, mlflow, v2
-from lastgood.host.counters import CounterError, Counters
+from lastgood.host.counters import CounterError, Counters, Rows
 from lastgood.host.counting import listen
 from lastgood.host.model import Model
 from lastgood.host.outputs import Checker, InvalidOutputError, NotFiniteError, check
@@ -32,6 +32,7 @@ class Engine:
         self._checker = Checker(model.signature)
         self._prefixes: dict[bytes, bytes] = {}
         self._traces = 0
+        self._counts = model.counts
         self._counters = Counters()
         self._said = listen()
         self._batches = model.signature is None or all(
@@ -121,8 +122,12 @@ class Engine:
         for position, tensor in enumerate(batch[0].layout):
             name = tensor.name
             inputs[name] = to_array(columns[position], tensor.datatype, (rows, *tensor.shape), name)
-        self._said.clear()  # what was said of another call, or outside any
-        raw, counted = self._counters.take(self._model.predict(inputs), rows, self._said)
+        counted: Rows = {}
+        if self._counts:
+            self._said.clear()  # what was said of another call, or outside any
+            raw, counted = self._counters.take(self._model.predict(inputs), rows, self._said)
+        else:
+            raw = self._model.predict(inputs)
         outputs = self._checker.check(raw, rows)
         first = 0
         for work in batch:

@@ -1,5 +1,6 @@
 """From a host's specification to a loaded model: verify the bytes, choose the loader, check the signature."""
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def load_model(spec: HostSpec) -> Model:
         ) from None
     model: Model = loader.load(spec)
     own, given = _seen_by_callers(model.signature), _seen_by_callers(spec.signature)
-    return Model(platform=model.platform, signature=agreed(own, given), predict=model.predict)
+    return dataclasses.replace(model, signature=agreed(own, given))
 
 
 def _seen_by_callers(signature: Signature | None) -> Signature | None:

@@ -120,8 +120,9 @@ class Loop:
             named = len(counts)
             connection.answers.append(
                 _pack_header(_AFTER_LENGTH + named + len(body), work.identifier, work.status, 0, named)
-                + counts
             )
+            if named:
+                connection.answers.append(counts)
             connection.answers.append(body)
         for connection in answered:
             self._flush(connection)

@@ -15,12 +15,14 @@ from lastgood.host.tensors import Array, datatype_of, describe
 class Model:
     """``predict`` takes arrays by input name and returns arrays by output name, or one array.
 
-    ``signature`` is None where only the model's author knows it.
+    ``signature`` is None where only the model's author knows it. ``counts`` is whether predicting may report
+    counters of the model's own: False only where the format tells that there are none.
     """
 
     platform: str
     signature: Signature | None
     predict: Callable[[dict[str, Array]], Any]
+    counts: bool = True
 
 
 def observed_tensors(outputs: dict[str, Any]) -> tuple[Tensor, ...]:

@@ -7,6 +7,7 @@ import onnxruntime as ort
 
 from lastgood.domain.version import Signature, Tensor
 from lastgood.errors import Code, LastgoodError
+from lastgood.host.counters import PREFIX
 from lastgood.host.model import Model
 from lastgood.host.tensors import Array, zeros
 from lastgood.wire.fleet import HostSpec
@@ -47,7 +48,12 @@ def load(spec: HostSpec) -> Model:
     if any(not output.shape for output in outputs):  # the graph does not say: look at an answer
         answer = predict({tensor.name: zeros(tensor, 1) for tensor in inputs})
         outputs = [Tensor(one.name, one.datatype, (-1,) * answer[one.name].ndim) for one in outputs]
-    return Model(platform="onnxruntime_onnx", signature=Signature(inputs, tuple(outputs)), predict=predict)
+    return Model(
+        platform="onnxruntime_onnx",
+        signature=Signature(inputs, tuple(outputs)),
+        predict=predict,
+        counts=any(name.startswith(PREFIX) for name in names),
+    )
 
 
 def _file(artifact: Path) -> Path:
