@@ -112,8 +112,16 @@ def test_lint_tells_how_often_each_limit_would_have_fired(project):
     assert (slow["rate"], slow["quantile"], low["rate"]) == (0.0, 0.99, None)
     assert f"errors (max 2 %): would have fired in {errors['rate'] * 100:g} % of 1000 replays" in text.stdout
     assert "over the plan's false_rollback_rate of 1 %" in text.stdout
-    assert "slow (max p99 1s): would have fired in 0 % of 1000 replays over 60 minutes." in text.stdout
+    assert "slow (max p99 1s): would have fired in 0 % of 1000 replays of 60 minutes." in text.stdout
     assert "low (max 5 %): cannot be tried, nothing of it is recorded." in text.stdout
+
+
+def test_lint_says_when_little_is_recorded(project):
+    """A rate from a single minute is told with the warning that it is one."""
+    record(project, 1, requests=600)
+    done = run("plan", "lint", "plan.yaml", "--deployment", "churn")
+    assert "replays of 1 minute." in done.stdout
+    assert "Warning: 1 minute of traffic says little of a whole day." in done.stdout
 
 
 def test_lint_without_recorded_traffic_warns_and_says_what_to_do(project):

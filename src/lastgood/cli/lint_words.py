@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from lastgood.cli.output import styled
 from lastgood.cli.wording import duration, percent
 
+_FEW = 60  # recorded minutes below which a day's ups and downs are unknown
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -27,12 +29,19 @@ def told(
         )
         text = f"No traffic of the last 24 hours to try the limits on: {why}."
         return [styled(f"Warning: {text} Serve requests for a while, then lint again.", "yellow")]
-    minutes = f"{len(view.minutes)} recorded {'minute' if len(view.minutes) == 1 else 'minutes'}"
+    minutes = _minutes(len(view.minutes))
     lines: list[RenderableType] = [
-        f"Hard limits, tried on a candidate just like version {view.version} of {deployment} ({minutes}):"
+        f"Hard limits, tried on a candidate just like version {view.version} of {deployment} ({minutes} recorded):"
     ]
     lines += [_limit(plan, one) for one in limits]
+    if len(view.minutes) < _FEW:
+        text = f"Warning: {minutes} of traffic says little of a whole day. Lint again when more is recorded."
+        lines.append(styled(text, "yellow"))
     return lines
+
+
+def _minutes(count: int) -> str:
+    return "1 minute" if count == 1 else f"{count} minutes"
 
 
 def _limit(plan: "Plan", one: "LimitAlarms") -> "RenderableType":
@@ -44,7 +53,7 @@ def _limit(plan: "Plan", one: "LimitAlarms") -> "RenderableType":
         why = "the plan has no steps with traffic" if one.minutes else "nothing of it is recorded"
         return styled(f"{head}: cannot be tried, {why}.", "yellow")
     text = f"{head}: would have fired in {percent(round(one.rate * 100, 2))} of {one.runs} replays"
-    text += f" over {one.minutes} minutes."
+    text += f" of {_minutes(one.minutes)}."
     if one.unjudged:
         text += f" In {one.unjudged} it was never looked at: too few requests before the deadline."
     if one.rate > plan.false_rollback_rate:

@@ -20,9 +20,12 @@ EXAMPLES: Final[tuple[dict[str, Any], ...]] = (
         "guardrails": [
             {"metric": "health", "misses": 3},
             {"metric": "errors", "margin": 1.2, "min_bad": 2, "on_fail": "rollback"},
-            {"metric": "latency", "quantile": "p99", "max": "200ms", "min_samples": 100},
+            {"metric": "latency", "objective": "200ms", "proof_margin": "1pp"},
+            {"metric": "latency", "name": "limit", "quantile": "p99", "max": "2s", "min_samples": 100},
         ],
         "false_rollback_rate": "1%",
+        "promote_when": "proven",
+        "soak": "15m",
         "watch": "10m",
         "deadline": "2h",
         "on_deadline": "hold",
@@ -47,6 +50,8 @@ def plan_schema() -> dict[str, Any]:
         for key, schema in definition.get("properties", {}).items():
             definition["properties"][key] = _readable(schema)
     definitions["ChannelDocument"]["oneOf"] = [{"required": ["webhook"]}, {"required": ["command"]}]
+    ways = ("max", "objective", "quantiles", "compare")
+    definitions["LatencyGuardrail"]["anyOf"] = [{"required": [key]} for key in ways]
     top = definitions.pop("PlanDocument")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
