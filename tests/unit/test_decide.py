@@ -8,10 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastgood.control.decide import decide
-from lastgood.control.moves import HostView, Situation
+from lastgood.control.moves import HostView, Situation, TakenOut
 from lastgood.control.promotion import waiting_for
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import Guardrail, Metric, OnDeadline, OnFail, Plan, Step, StepKind, Strategy
+from lastgood.domain.plan import (
+    Guardrail,
+    Metric,
+    NoData,
+    OnDeadline,
+    OnFail,
+    Plan,
+    PromoteWhen,
+    Step,
+    StepKind,
+    Strategy,
+)
 from lastgood.domain.release import TERMINAL, TRANSITIONS, Event, Hold, HoldReason, Kind, Phase, Release
 from lastgood.domain.verdict import Finding, Verdict
 
@@ -31,7 +42,7 @@ DUE = {"step_since": NOW - 11.0}
 
 
 def finding(
-    verdict: Verdict = Verdict.FAILED, on_fail: OnFail = OnFail.ROLLBACK, name: str = "errors"
+    verdict: Verdict = Verdict.FAILED, on_fail: OnFail = OnFail.ROLLBACK, name: str = "errors", **more: Any
 ) -> Finding:
     """Return what a guardrail says."""
     return Finding(
@@ -41,6 +52,7 @@ def finding(
         on_fail=on_fail,
         sentence=f"{name} says so",
         numbers={"n": 9},
+        **more,
     )
 
 
@@ -85,6 +97,10 @@ def held(until: float | None = None, reason: HoldReason = HoldReason.PAUSE) -> d
     return {"hold": Hold(reason, "held", until)}
 
 
+OUT = TakenOut(slot=0, failures=5, requests=7, log_likelihood=19.6)
+PROVING = msgspec.structs.replace(CANARY, promote_when=PromoteWhen.PROVEN)
+SHOWN, NOT_SHOWN = finding(Verdict.PASSED, proven=True), finding(Verdict.PASSED, proven=False)
+UNMEASURED = finding(Verdict.INCONCLUSIVE, no_data=NoData.FAIL)
 LATE, TIMELY = NOW - 1.0, NOW + 1.0
 AT_ONCE = Plan(strategy=Strategy.ALL_AT_ONCE)
 WAY_BACK = {"returning": True, "target": 1, "generation": 3, "reason": "bad", "cause": "bad"}
@@ -148,6 +164,45 @@ TURNS: dict[str, tuple[Release, dict[str, Any], int | None, Event | None]] = {
         {},
         1,
         Event.ABORT,
+    ),
+    "deadline that asks": (
+        release(Phase.PROGRESSING, with_steps(WEIGHT, on_deadline=OnDeadline.ASK), deadline=LATE),
+        {},
+        1,
+        Event.HOLD,
+    ),
+    "taken out": (release(Phase.PROGRESSING), {"taken_out": (OUT,)}, 1, Event.HOLD),
+    "broken and taken out": (
+        release(Phase.PROGRESSING),
+        {"findings": (BROKEN,), "taken_out": (OUT,)},
+        1,
+        Event.ROLL_BACK,
+    ),
+    "no data counts as a failure": (
+        release(Phase.PROGRESSING, **DUE),
+        {"requests": 50, "findings": (UNMEASURED,)},
+        1,
+        Event.ROLL_BACK,
+    ),
+    "proven in the first step": (
+        release(Phase.PROGRESSING, PROVING),
+        {"findings": (SHOWN,)},
+        1,
+        Event.PROMOTE,
+    ),
+    "proven in a timed pause": (
+        release(
+            Phase.PAUSED, msgspec.structs.replace(PROVING, steps=(WEIGHT, PAUSE)), step=1, **held(TIMELY)
+        ),
+        {"findings": (SHOWN,)},
+        1,
+        Event.PROMOTE,
+    ),
+    "not proven, next step": (
+        release(Phase.PROGRESSING, PROVING, **DUE),
+        {"requests": 50, "findings": (NOT_SHOWN,)},
+        1,
+        Event.ADVANCE,
     ),
     "served": (release(Phase.PROMOTING, deadline=TIMELY), {"acknowledged": True}, 2, Event.SERVED),
     "not served in time": (release(Phase.PROMOTING, deadline=LATE), {}, 2, Event.OVERDUE),
@@ -222,6 +277,63 @@ CALM: dict[str, tuple[Release, dict[str, Any], int | None]] = {
         1,
     ),
     "deadline in a pause": (release(Phase.PAUSED, deadline=LATE, **held()), {}, 1),
+    "proven, held by a person": (
+        release(Phase.PAUSED, PROVING, **held(reason=HoldReason.PERSON)),
+        {"findings": (SHOWN,)},
+        1,
+    ),
+    "proven, soak not over": (
+        release(Phase.PROGRESSING, msgspec.structs.replace(PROVING, soak=60.0), traffic_since=NOW - 59.0),
+        {"findings": (SHOWN,)},
+        1,
+    ),
+    "proven, a gate ahead": (
+        release(Phase.PROGRESSING, msgspec.structs.replace(PROVING, steps=(WEIGHT, APPROVE))),
+        {"findings": (SHOWN,)},
+        1,
+    ),
+    "proven, an endless pause ahead": (
+        release(Phase.PROGRESSING, msgspec.structs.replace(PROVING, steps=(WEIGHT, FOREVER))),
+        {"findings": (SHOWN,)},
+        1,
+    ),
+    "one of two proven": (
+        release(Phase.PROGRESSING, PROVING),
+        {"findings": (SHOWN, finding(Verdict.PASSED, name="slow", proven=False))},
+        1,
+    ),
+    "proven, another not passed": (
+        release(Phase.PROGRESSING, PROVING),
+        {"findings": (SHOWN, finding(Verdict.INCONCLUSIVE, name="limit"))},
+        1,
+    ),
+    "only a dry run proven": (
+        release(Phase.PROGRESSING, PROVING),
+        {"findings": (finding(Verdict.PASSED, proven=True, dry_run=True),)},
+        1,
+    ),
+    "not proven at the last step": (
+        release(Phase.PROGRESSING, PROVING, step=1, **DUE),
+        {"requests": 50, "findings": (NOT_SHOWN,)},
+        1,
+    ),
+    "no data yet, the step lasts": (release(Phase.PROGRESSING), {"findings": (UNMEASURED,)}, 1),
+    "dry run failed": (release(Phase.PROGRESSING), {"findings": (finding(dry_run=True),)}, 1),
+    "nothing at all measured": (
+        release(Phase.PROGRESSING, step=1, **DUE),
+        {"requests": 50, "findings": (finding(Verdict.INCONCLUSIVE, no_data=NoData.IGNORE),)},
+        1,
+    ),
+    "taken out, held for it": (
+        release(Phase.PAUSED, **held(reason=HoldReason.REFLEX)),
+        {"taken_out": (OUT,)},
+        1,
+    ),
+    "taken out, held by a guardrail": (
+        release(Phase.PAUSED, **held(reason=HoldReason.GUARDRAIL)),
+        {"taken_out": (OUT,)},
+        1,
+    ),
     "guardrail passed": (release(Phase.PROGRESSING), {"findings": (PASSED,)}, 1),
     "told before": (release(Phase.PROGRESSING, alerted=("errors",)), {"findings": (ALERTING,)}, 1),
     "held before": (release(Phase.PROGRESSING, alerted=("errors",)), {"findings": (HOLDING,)}, 1),
@@ -333,6 +445,52 @@ def test_without_a_good_version_a_broken_guardrail_is_told_and_serving_stays():
     assert (move.event, move.alert, move.publish) == (None, "errors", False)
 
 
+def test_taking_out_replaces_a_pause_and_keeps_its_phase():
+    """A pause that would end by itself, or that a person ends, becomes a hold that tells of it."""
+    for hold in (held(LATE), held(reason=HoldReason.APPROVAL), held(reason=HoldReason.PERSON)):
+        move = decide(release(Phase.PAUSED, **hold), serving(), seen(taken_out=(OUT,)))
+        assert move.event is None
+        assert move.changes["hold"].reason is HoldReason.REFLEX
+        assert move.changes["hold"].until is None
+        assert move.told["reflexes"][0]["failures"] == 5
+
+
+def test_a_question_at_the_deadline_leads_to_a_promotion_when_it_is_approved():
+    """The hold says what is missing and how to promote all the same, and marks itself."""
+    asking = release(Phase.PROGRESSING, with_steps(WEIGHT, on_deadline=OnDeadline.ASK), deadline=LATE)
+    hold = decide(asking, serving(), seen(findings=(OPEN,))).changes["hold"]
+    assert (hold.reason, hold.promotes) == (HoldReason.APPROVAL, True)
+    assert "errors says so" in hold.message
+    assert "lastgood approve churn" in hold.message
+
+
+@pytest.mark.parametrize(
+    ("plan", "rule"), [(CANARY, "measured"), (PROVING, "proven"), (with_steps(PAUSE), "at_once")]
+)
+def test_a_promotion_says_by_which_rule(plan, rule):
+    """The event's rule and findings are those that the move rests on."""
+    last = plan.steps[-1].kind is StepKind.PAUSE
+    now = release(
+        Phase.PAUSED if last else Phase.PROGRESSING,
+        plan,
+        step=len(plan.steps) - 1,
+        **DUE,
+        **(held(LATE) if last else {}),
+    )
+    move = decide(now, serving(), seen(requests=50, findings=(SHOWN,)))
+    assert (move.event, move.told["rule"], move.findings) == (Event.PROMOTE, rule, (SHOWN,))
+
+
+def test_traffic_is_noted_once():
+    """The soak begins with the first route that gives the candidate a weight, not with a later one."""
+    first = decide(release(Phase.VALIDATING), serving(), seen())
+    assert first.changes["traffic_since"] == NOW
+    later = release(Phase.PROGRESSING, traffic_since=5.0, **DUE)
+    assert "traffic_since" not in decide(later, serving(), seen(requests=50)).changes
+    gate = release(Phase.VALIDATING, with_steps(APPROVE, WEIGHT))
+    assert "traffic_since" not in decide(gate, serving(), seen()).changes
+
+
 HOSTS = st.builds(
     HostView,
     ready=st.booleans(),
@@ -347,6 +505,9 @@ FINDINGS = st.lists(
         st.sampled_from(list(Verdict)),
         st.sampled_from(list(OnFail)),
         st.sampled_from(["errors", "health"]),
+        no_data=st.none() | st.sampled_from(list(NoData)),
+        proven=st.none() | st.booleans(),
+        dry_run=st.booleans(),
     ),
     max_size=3,
 ).map(tuple)
@@ -359,7 +520,12 @@ GUARDRAIL_NAMES = st.sampled_from([(), ("errors",), ("errors", "health")])
 def plights(draw: st.DrawFn) -> tuple[Release, Deployment, Situation]:
     """Draw a release in any phase, where it serves, and any sight of it."""
     steps = draw(STEPS)
-    plan = with_steps(*steps, on_deadline=draw(st.sampled_from(list(OnDeadline))))
+    plan = with_steps(
+        *steps,
+        on_deadline=draw(st.sampled_from(list(OnDeadline))),
+        promote_when=draw(st.sampled_from(list(PromoteWhen))),
+        soak=draw(st.sampled_from([0.0, 60.0])),
+    )
     phase = draw(st.sampled_from(list(Phase)))
     returning = phase is Phase.ROLLING_BACK or (phase is Phase.STUCK and draw(st.booleans()))
     now = release(
@@ -371,6 +537,7 @@ def plights(draw: st.DrawFn) -> tuple[Release, Deployment, Situation]:
         step_since=draw(TIMES),
         phase_since=draw(TIMES),
         deadline=draw(st.none() | TIMES),
+        traffic_since=draw(st.none() | TIMES),
         hold=Hold(draw(st.sampled_from(list(HoldReason))), "held", draw(st.none() | TIMES))
         if phase is Phase.PAUSED
         else None,
@@ -391,6 +558,7 @@ def plights(draw: st.DrawFn) -> tuple[Release, Deployment, Situation]:
         served=draw(st.booleans()),
         findings=draw(FINDINGS),
         requests=draw(st.integers(0, 100)),
+        taken_out=draw(st.sampled_from([(), (OUT,)])),
     )
     return now, serving(draw(st.sampled_from([None, 1, 2]))), sight
 
@@ -422,18 +590,33 @@ def test_every_move_is_legal_and_has_a_cause(plight):
     GUARDRAIL_NAMES,
 )
 def test_all_traffic_is_given_only_after_the_evidence(end, findings, waived):
-    """At the end of the last step the release is promoted exactly when no guardrail that is in force objects."""
+    """At the end of the last step the release is promoted exactly when no guardrail that is in force objects.
+
+    Nothing objects that is on a dry run, nor what may be without data, as long as something was measured.
+    """
     phase, last, hold = end
     now = release(phase, with_steps(WEIGHT, last), step=1, waived=waived, **DUE, **hold)
     move = decide(now, serving(), seen(findings=findings, requests=50))
     objects = [
         one
         for one in findings
-        if (
-            one.verdict is not Verdict.PASSED
-            and one.on_fail is not OnFail.ALERT
-            and one.guardrail not in waived
+        if not one.dry_run
+        and (
+            (
+                one.verdict is not Verdict.PASSED
+                and one.on_fail is not OnFail.ALERT
+                and one.guardrail not in waived
+                and not (one.no_data is NoData.IGNORE and one.verdict is not Verdict.FAILED)
+            )
+            or (  # rolls back, or is told first
+                (one.verdict is Verdict.FAILED or one.no_data is NoData.FAIL)
+                and not (one.on_fail is OnFail.HOLD and one.guardrail in waived)
+            )
         )
-        or (one.verdict is Verdict.FAILED and one.on_fail is not OnFail.HOLD)  # rolls back, or is told first
     ]
-    assert (move is not None and move.event is Event.PROMOTE) == (not objects)
+    unmeasured = bool(findings) and all(one.no_data is not None for one in findings)
+    promoted = move is not None and move.event is Event.PROMOTE
+    assert promoted == (not objects and not unmeasured)
+    if promoted:
+        assert move.told["rule"] == "measured"
+        assert move.findings == findings
