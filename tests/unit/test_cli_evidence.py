@@ -1,0 +1,184 @@
+"""What a release's evidence looks like on the command line, without a server: words, JSON, exit codes."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from click.testing import CliRunner
+
+from lastgood.analysis.judge import fold
+from lastgood.analysis.strata import collect
+from lastgood.bootstrap import close, open_services
+from lastgood.cli.main import root
+from lastgood.control.history import told_of
+from lastgood.domain.change import Change, Evidence, EvidenceStep
+from lastgood.domain.deployment import Deployment
+from lastgood.domain.event import EventDraft
+from lastgood.domain.plan import Guardrail, Metric, Plan, PromoteWhen, Step, StepKind
+from lastgood.domain.release import Phase, Release
+from lastgood.domain.traffic import ArmCounts, Baseline, StageCounts
+from lastgood.settings import load_settings
+from lastgood.store.documents import plain
+from lastgood.store.evidence import SqlEvidence
+from lastgood.store.releases import SqlReleases
+
+BASELINE = Baseline(
+    why="its requests go wrong one by one", minutes=60, requests=6_000, keyed=12, dispersion=1.07
+)
+PLAN = Plan(
+    steps=(Step(kind=StepKind.WEIGHT, weight=1000, duration=600.0, samples=50),),
+    guardrails=(
+        Guardrail(name="health", metric=Metric.HEALTH),
+        Guardrail(name="errors", metric=Metric.ERRORS, share=1.0),
+        Guardrail(name="tried", metric=Metric.INVALID_OUTPUT, dry_run=True),
+    ),
+    promote_when=PromoteWhen.PROVEN,
+)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project whose release 1 has 608 candidate requests beside 5 432 of stable, in two strata."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LASTGOOD_ACTOR", "tester")
+    monkeypatch.delenv("LASTGOOD_HOME", raising=False)
+    (tmp_path / "model.py").write_text("def make():\n    return None\n")
+    assert run("init").exit_code == 0
+    assert run("register", "churn", "model.py", "--factory", "model:make", "--label", "v1.0").exit_code == 0
+    services = open_services(load_settings())
+    requested = EventDraft(
+        type="lastgood.release.requested",
+        at=1.0,
+        actor="tester",
+        model="churn",
+        deployment="churn",
+        data=plain({"plan": PLAN, "baseline": told_of(BASELINE)}),
+    )
+    release = Release(
+        id=0,
+        deployment="churn",
+        model="churn",
+        version=1,
+        previous=None,
+        plan=PLAN,
+        baseline=BASELINE,
+        phase=Phase.PROGRESSING,
+        created_at=1.0,
+        created_by="tester",
+        traffic_since=1.0,
+    )
+    deployment = Deployment(name="churn", model="churn", release=0)
+    SqlReleases(services.database).commit(Change(deployment=deployment, release=release, events=(requested,)))
+    evidence, store = Evidence(release=1), SqlEvidence(services.database)
+    for candidate, stable in (((300, 14), (2_700, 27)), ((608, 31), (5_432, 54))):
+        counts = StageCounts(
+            release=1,
+            stage=0,
+            candidate=ArmCounts(requests=candidate[0], errors=candidate[1]),
+            stable=ArmCounts(requests=stable[0], errors=stable[1]),
+        )
+        opened, strata, _ = collect(evidence, {"0:1": [counts]}, release=1, now=2.0)
+        folded = fold(PLAN, BASELINE, opened, strata)
+        store.save_evidence(EvidenceStep(before=evidence.sequence, evidence=folded, strata=strata))
+        evidence = folded
+    close(services)
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(root, list(arguments))
+
+
+def forge(project, statement):
+    with closing(sqlite3.connect(project / ".lastgood" / "lastgood.db")) as raw:
+        raw.execute(statement)
+        raw.commit()
+
+
+def test_verify_says_what_was_compared(project):
+    """Exit 0, how many strata, and what is not in them."""
+    done = run("verify", "release", "1", "--evidence")
+
+    assert done.exit_code == 0, done.output
+    assert "The evidence of release 1 is intact." in done.stdout
+    assert "2 strata" in done.stdout
+    assert "not compared" in done.stdout
+    found = json.loads(run("verify", "release", "1", "--evidence", "--json").stdout)
+    assert (found["same"], found["strata"], found["guardrails"]) == (True, 2, 3)
+
+
+def test_verify_names_what_differs_and_fails(project):
+    """One changed count: exit 1, the place, in words and as JSON."""
+    forge(
+        project,
+        "UPDATE strata SET document = json_set(document, '$.candidate.errors', 13) WHERE sequence = 1",
+    )
+    done = run("verify", "release", "1", "--evidence")
+    as_json = run("verify", "release", "1", "--evidence", "--json")
+
+    assert (done.exit_code, as_json.exit_code) == (1, 1)
+    assert "cannot be computed again" in done.stderr
+    assert json.loads(as_json.stderr)["code"] == "corrupt"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(("release", "1"), 2), (("release", "0", "--evidence"), 2), (("release", "7", "--evidence"), 1)],
+)
+def test_verify_refuses_what_it_cannot_do(project, arguments, status):
+    """Without --evidence there is nothing to verify; a number must be that of a release."""
+    done = run("verify", *arguments)
+
+    assert done.exit_code == status
+    assert done.stderr
+
+
+def test_status_shows_what_each_guardrail_rests_on(project):
+    """Rates, difference with its confidence sequence, evidence against its bound, proof, units and why, and what is missing."""
+    shown = run("status", "churn", "--evidence").stdout
+
+    assert "errors: failed" in shown
+    assert "5.1 % (31 of 608), between" in shown
+    assert "0.994 % (54 of 5 432), between" in shown
+    assert "(95 %, at every look)" in shown
+    assert "difference" in shown
+    assert "bound 100 : 1, of being worse than 1.2 times stable's odds" in shown
+    assert "not proven yet" in shown
+    assert "requests: its requests go wrong one by one" in shown
+    assert "6 000 requests in 60 minutes, 12 with a key; bad ones: dispersion 1.07" in shown
+    assert "tried: " in shown
+    assert "dry run" in shown
+    assert "missing" in shown
+
+
+def test_status_without_evidence_stays_short(project):
+    """One line for each guardrail, as before."""
+    shown = run("status", "churn").stdout
+
+    assert "(95 %" not in shown
+    assert "errors" in shown
+
+
+def test_status_as_json_has_the_same_numbers(project):
+    """A program reads what a person sees."""
+    release = json.loads(run("status", "churn", "--evidence", "--json").stdout)["release"]
+    errors = next(one for one in release["findings"] if one["guardrail"] == "errors")
+
+    assert errors["numbers"]["candidate"]["bad"] == 31
+    assert len(errors["numbers"]["difference"]["interval"]) == 2
+    assert release["baseline"]["why"] == BASELINE.why
+    assert "latency" not in release["baseline"]
+
+
+def test_a_release_that_is_over_shows_how_its_guardrails_stood(project):
+    """The baseline and the last findings; whether a host answered is not among them any more."""
+    forge(
+        project, "UPDATE releases SET phase = 'aborted', document = json_set(document, '$.phase', 'aborted')"
+    )
+    forge(project, "UPDATE deployments SET release = NULL")
+    shown = run("show", "release", "1").stdout
+
+    assert "failed: errors: 5.1 %" in shown
+    assert "health" not in shown
+    assert "6 000 requests in 60 minutes" in shown
