@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from lastgood.domain.plan import (
     DEFAULT_PROOF,
-    DEFAULT_QUANTILES,
     LatencyTest,
     Margin,
     MarginKind,
@@ -51,7 +50,7 @@ def test_the_keys_of_evidence_reach_the_plan():
     [
         ("metric: latency, objective: 200ms", LatencyTest.OBJECTIVE, 0.2, ()),
         ("metric: latency, quantiles: [p50, p99]", LatencyTest.QUANTILES, None, (0.5, 0.99)),
-        ("metric: latency, compare: quantiles", LatencyTest.QUANTILES, None, DEFAULT_QUANTILES),
+        ("metric: latency, compare: quantiles", LatencyTest.QUANTILES, None, ()),
         ("metric: latency, compare: distribution, max: 1s", LatencyTest.DISTRIBUTION, None, ()),
         ("metric: latency, max: 1s", LatencyTest.NONE, None, ()),
     ],

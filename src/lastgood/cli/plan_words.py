@@ -92,27 +92,36 @@ def _worse(one: "Guardrail") -> str:
 
 
 def _difference(one: "Guardrail", margin: "Margin", side: str) -> str:
-    each, all_of_them = _bad(one)
+    each, all_of_them = _bad(one, side)
     if margin.kind.value == "odds":
         return f"the candidate's odds of {each} are shown to be {side} {margin.value:g} times stable's"
     points = f"{margin.value * 100:g} {'point' if margin.value == 0.01 else 'points'}"
     return f"the candidate's rate of {all_of_them} is shown to be {side} {points} above stable's"
 
 
-def _bad(one: "Guardrail") -> tuple[str, str]:
+def _bad(one: "Guardrail", side: str) -> tuple[str, str]:
     """Return what a guardrail counts, one and many of them."""
     if one.metric.value == "counter":
         return f"a {one.counter} request", f"{one.counter} requests"
     if one.metric.value != "latency":
         return _BAD[one.metric.value]
     objective = one.latency_test.value == "objective"
-    than = duration(one.objective or 0) if objective else f"{_quantiles(one)} of both arms' past"
+    than = duration(one.objective or 0) if objective else f"{_quantiles(one, side)} of both arms' past"
     return f"a request slower than {than}", f"requests slower than {than}"
 
 
-def _quantiles(one: "Guardrail") -> str:
-    *rest, last = (f"p{q * 100:g}" for q in one.quantiles or (0.5, 0.9, 0.98))
-    return f"{', '.join(rest)} or {last}" if rest else last
+def _quantiles(one: "Guardrail", side: str) -> str:
+    """Name the quantiles: any of them makes it worse, all of them make the proof."""
+    from lastgood.analysis.latency import PROOF_QUANTILES
+    from lastgood.domain.plan import DEFAULT_QUANTILES
+
+    worse = side == "over"
+    *rest, last = (
+        f"p{q * 100:g}" for q in one.quantiles or (DEFAULT_QUANTILES if worse else PROOF_QUANTILES)
+    )
+    if not rest:
+        return last
+    return f"{', '.join(rest)} or {last}" if worse else f"each of {', '.join(rest)} and {last}"
 
 
 def _rates(plan: "Plan") -> list[str]:

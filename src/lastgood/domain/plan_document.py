@@ -1,8 +1,8 @@
 """The plan file as a person writes it: its keys, their types, what they mean and what they default to.
 
 The JSON Schema (:mod:`lastgood.domain.plan_schema`) and the plan reference are made from these structs, so each
-key says all of it here, those of guardrails in :mod:`lastgood.domain.plan_guardrails`. Turning a document into a :class:`~lastgood.domain.plan.Plan`, with the rules that span keys, is
-:mod:`lastgood.domain.plan_file`.
+key says all of it here, those of guardrails in :mod:`lastgood.domain.plan_guardrails`. Turning a document into a
+:class:`~lastgood.domain.plan.Plan`, with the rules that span keys, is :mod:`lastgood.domain.plan_file`.
 """
 
 from typing import Annotated, Any, Final

@@ -11,7 +11,6 @@ import msgspec
 from lastgood.domain.placed_yaml import Placed
 from lastgood.domain.plan import (
     DEFAULT_PROOF,
-    DEFAULT_QUANTILES,
     MAX_GUARDRAILS,
     Guardrail,
     LatencyTest,
@@ -161,7 +160,7 @@ def _latency_test(placed: Placed, document: LatencyGuardrail, path: str) -> Late
 
 def _quantiles(placed: Placed, document: LatencyGuardrail, path: str) -> tuple[float, ...]:
     if document.quantiles is None:
-        return DEFAULT_QUANTILES if document.compare == LatencyTest.QUANTILES.value else ()
+        return ()  # none given: those of the test, DEFAULT_QUANTILES
     found = tuple(map(float, document.quantiles))
     if not 1 <= len(found) <= MAX_QUANTILES or len(set(found)) != len(found):
         message = f"There are {len(found)} quantiles here, {len(set(found))} of them different."
