@@ -145,6 +145,22 @@ def test_a_hanging_model_misses_its_checks(run: Path, supervisor: subprocess.Pop
         fleet.close()
 
 
+def test_a_host_that_took_its_time_to_load_has_missed_nothing(
+    run: Path, supervisor: subprocess.Popen[bytes]
+) -> None:
+    """Checks that nobody could answer while the host was loading do not count once it is seen to be ready."""
+    fleet = LocalFleet(run, interval=3600.0, timeout=0.3)
+    try:
+        fleet.want(Desired((spec := fragile(run),)))
+        wait_for(lambda: fleet.misses(spec.socket) == 1)
+        ready(run)
+
+        assert fleet.observe().hosts["demo-1"].state is HostState.READY
+        assert fleet.misses(spec.socket) == 0
+    finally:
+        fleet.close()
+
+
 def test_the_wish_is_written_only_when_it_changes(run: Path) -> None:
     """Saying the same wish again leaves the file alone, in this process or in the next one."""
     fleet = LocalFleet(run, interval=0.05, timeout=0.05)

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from lastgood.errors import LastgoodError
-from lastgood.wire.fleet import Desired, Observed, last_desired, read_observed, write_desired
+from lastgood.wire.fleet import Desired, HostState, Observed, last_desired, read_observed, write_desired
 from lastgood.wire.hostclient import HostClient
 
 
@@ -45,9 +45,20 @@ class LocalFleet:
         seen = (status.st_ino, status.st_mtime_ns)
         with self._lock:
             if seen != self._observed_seen:
-                self._observed = read_observed(self._run)
+                before, self._observed = self._observed, read_observed(self._run)
                 self._observed_seen = seen
+                self._forget_loading(before)
             return self._observed
+
+    def _forget_loading(self, before: Observed) -> None:
+        """Begin to count anew for each host that has just become ready: while it loads it cannot answer."""
+        sockets = {spec.key: spec.socket for spec in (self._wish.hosts if self._wish is not None else ())}
+        for key, status in self._observed.hosts.items():
+            known = before.hosts.get(key)
+            was = known is not None and known.state is HostState.READY and known.starts == status.starts
+            pulse = self._pulses.get(sockets.get(key, ""))
+            if status.state is HostState.READY and not was and pulse is not None:
+                pulse.begin_anew()
 
     def misses(self, socket: str) -> int:
         """Return how many health checks in a row this host has missed; 0 for one that is not wanted."""
@@ -67,12 +78,18 @@ class _Pulse:
 
     def __init__(self, socket: str, interval: float, timeout: float) -> None:
         self.misses = 0
+        self._count = 0  # which count of misses: a check that began in an earlier one adds nothing
         self._socket = socket
         self._interval = interval
         self._timeout = timeout
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lastgood-pulse", daemon=True)
         self._thread.start()
+
+    def begin_anew(self) -> None:
+        """Forget the misses so far, and that of a check under way."""
+        self._count += 1
+        self.misses = 0
 
     def stop(self) -> None:
         """End after the present check."""
@@ -81,7 +98,7 @@ class _Pulse:
     def _beat(self) -> None:
         client: HostClient | None = None
         while not self._end.is_set():
-            alive = False
+            alive, count = False, self._count
             try:
                 if client is None:
                     client = HostClient(self._socket, timeout=self._timeout)
@@ -91,7 +108,8 @@ class _Pulse:
             if not alive and client is not None:
                 client.close()
                 client = None
-            self.misses = 0 if alive else self.misses + 1
+            if alive or count == self._count:
+                self.misses = 0 if alive else self.misses + 1
             self._end.wait(self._interval)
         if client is not None:
             client.close()
