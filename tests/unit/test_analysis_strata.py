@@ -13,10 +13,12 @@ from lastgood.analysis.judge import fold
 from lastgood.analysis.strata import MIN_REQUESTS, collect, forget, used_up
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Strategy, built_in
-from lastgood.domain.traffic import ArmCounts, Baseline, Counter, Firsts, StageCounts, Stratum
+from lastgood.domain.traffic import ArmCounts, Baseline, Counter, Firsts, StageCounts, Stratum, Units
 from lastgood.errors import Code, LastgoodError
 
 EMPTY = Evidence(release=7)
+RULES = built_in(Strategy.CANARY)
+KEYS = Baseline(units=Units.KEYS)
 
 
 def counts(candidate: int, stable: int, *, errors: int = 0, stage: int = 0, release: int = 7) -> StageCounts:
@@ -155,8 +157,8 @@ def first(**changes: Any) -> dict[str, Firsts]:
 )
 def test_a_life_with_counts_that_cannot_be_true_is_left_out(after: StageCounts) -> None:
     """Shrinking, contradicting and absurd counts never become evidence; one error names the life, others go on."""
-    evidence, strata, faults = collect(EMPTY, {"0:1": [changed()]}, release=7, now=1.0, keys=True)
-    evidence = closed(evidence, strata)
+    opened, strata, faults = collect(EMPTY, {"0:1": [changed()]}, release=7, now=1.0, keys=True)
+    evidence = fold(RULES, KEYS, opened, strata)
     assert faults == ()
     lives = {"0:1": [after, counts(3, 20, stage=1)], "1:1": [counts(6, 30)]}
 
@@ -165,7 +167,7 @@ def test_a_life_with_counts_that_cannot_be_true_is_left_out(after: StageCounts) 
     assert fault.code is Code.CORRUPT
     assert "0:1" in fault.message
     assert fault.details == {"life": "0:1", "stage": 0, "release": 7}
-    assert used_up(evidence, "0:1", lives["0:1"], keys=True)
+    assert used_up(evidence, "0:1", lives["0:1"])
 
 
 def test_a_stage_that_a_life_reports_twice_is_left_out() -> None:
@@ -181,14 +183,17 @@ def test_the_gain_of_a_list_of_keys_is_its_tail() -> None:
     later = changed(
         requests=60, errors=3, keyed=10, firsts={"errors": Firsts(bad=3, keys=[5, 6, 4], repeats=1)}
     )
-    evidence, (two,), faults = collect(
-        closed(evidence, (one,)), {"0:1": [later]}, release=7, now=2.0, keys=True
-    )
+    evidence = fold(RULES, KEYS, evidence, [one])
+    evidence, (two,), faults = collect(evidence, {"0:1": [later]}, release=7, now=2.0, keys=True)
 
     assert faults == ()
     assert one.candidate.firsts == {"errors": FIRST}
     assert two.candidate.firsts == {"errors": Firsts(bad=1, keys=[4])}
     assert two.candidate.counters == {}
+    evidence = fold(RULES, KEYS, evidence, [two])
+    assert used_up(evidence, "0:1", [later])
+    more = msgspec.structs.replace(later.candidate, requests=61)
+    assert not used_up(evidence, "0:1", [msgspec.structs.replace(later, candidate=more)])
     assert '"keys":[5' not in json.dumps(evidence.seen, separators=(",", ":"))
 
 
@@ -203,9 +208,8 @@ def test_without_keys_as_units_no_hash_of_a_key_is_kept() -> None:
 
 def test_a_clock_that_goes_back_moves_no_stratum_back() -> None:
     """A stratum closes no earlier than the one before it, whatever the clock says."""
-    rules = built_in(Strategy.CANARY)
     opened, strata, _ = collect(EMPTY, {"0:1": [counts(5, 20)]}, release=7, now=500.0)
-    evidence = fold(rules, Baseline(), opened, strata)
+    evidence = fold(RULES, Baseline(), opened, strata)
     _, (late,), _ = collect(evidence, {"0:1": [counts(9, 40)]}, release=7, now=100.0)
 
     assert late.closed_at == 500.0

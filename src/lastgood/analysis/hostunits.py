@@ -1,8 +1,9 @@
 """Host-minutes as trials: where bad requests come in bursts inside a host, each host counts once a minute.
 
 In each closed minute both arms are thinned by lot to the same number of requests, and a host's minute is bad
-when more of them are bad than in four fifths of all earlier minutes of either host. Minutes of equal size of hosts
-that are alike are exchangeable, whatever goes on inside them.
+when more of them are bad than in four fifths of stable's earlier minutes. Minutes of equal size of hosts that are
+alike are exchangeable, whatever goes on inside them and whatever the past says is usual. (The candidate's own past
+says nothing of what is usual: one that always fails would be usual by it.)
 """
 
 import math
@@ -16,7 +17,7 @@ from lastgood.analysis.trials import Trials
 from lastgood.stats import quantiles
 
 USUAL: Final = 0.8
-"""The part of all earlier minutes that a bad one must exceed."""
+"""The part of stable's earlier minutes that a bad one must exceed."""
 
 PER_OCTAVE: Final = 16
 """Rates of earlier minutes are kept in log2 buckets: 2.2 % wide to both sides, at any length of a release."""
@@ -26,10 +27,10 @@ MOST_THINNED: Final = 10**9
 
 
 class HostMinutes(msgspec.Struct, frozen=True, kw_only=True):
-    """The minute that is open, with its requests, and the bad rates of those before it.
+    """The minute that is open, with its requests, and stable's bad rates in those before it.
 
-    ``zeros`` minutes had no bad request, ``rates`` counts the others by bucket. ``units`` sums the host-minutes that
-    became trials.
+    In ``zeros`` minutes stable had no bad request, ``rates`` counts the others by bucket. ``units`` sums the
+    host-minutes that became trials.
     """
 
     minute: int | None = None
@@ -68,14 +69,10 @@ def _close(state: HostMinutes, seed: str) -> tuple[HostMinutes, Trials | None]:
     if usual is not None:
         closed = Trials(1, int(bad1 > size * usual), 1, int(bad0 > size * usual))
         state = msgspec.structs.replace(state, units=state.units.plus(closed))
-    rates = quantiles.merged(
-        (
-            state.rates,
-            *({quantiles.bucket_of(bad / size, PER_OCTAVE): 1} for bad in (bad1, bad0) if bad),
-        )
-    )
-    zeros = state.zeros + (not bad1) + (not bad0)
-    return msgspec.structs.replace(state, zeros=zeros, rates=rates), closed
+    if not bad0:
+        return msgspec.structs.replace(state, zeros=state.zeros + 1), closed
+    bucket = quantiles.bucket_of(bad0 / size, PER_OCTAVE)
+    return msgspec.structs.replace(state, rates=quantiles.merged((state.rates, {bucket: 1}))), closed
 
 
 def _thinned(requests: int, bad: int, size: int, chance: np.random.RandomState) -> int:
@@ -86,7 +83,7 @@ def _thinned(requests: int, bad: int, size: int, chance: np.random.RandomState) 
 
 
 def _usual(state: HostMinutes) -> float | None:
-    """Return the bad rate that four fifths of the earlier host-minutes do not exceed; None without any."""
+    """Return the bad rate that four fifths of stable's earlier minutes do not exceed; None without any."""
     count = state.zeros + quantiles.total(state.rates)
     if not count:
         return None

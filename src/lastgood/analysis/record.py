@@ -53,6 +53,11 @@ def closed_at(states: Mapping[str, Any]) -> float:
     return float(states.get("closed_at", 0.0))
 
 
+def holds_keys(states: Mapping[str, Any]) -> bool:
+    """Return whether keys are the units of this evidence; False before the first stratum."""
+    return bool(states.get("keys"))
+
+
 def requests_of_stage(states: Mapping[str, Any], stage: int) -> int:
     """Return the candidate's requests of a stage, without reading all the rest."""
     return int(states.get("stages", {}).get(str(stage), 0))

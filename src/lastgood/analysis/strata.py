@@ -85,14 +85,14 @@ def collect(
     return evidence, tuple(strata), faults
 
 
-def used_up(evidence: Evidence, life: str, stages: Sequence[StageCounts], *, keys: bool = False) -> bool:
+def used_up(evidence: Evidence, life: str, stages: Sequence[StageCounts]) -> bool:
     """Return whether strata hold all that this life has counted for the evidence's release.
 
     Counts that cannot be true will never be used: a life with such counts is used up.
     """
     seen = _read(evidence.seen).get(life, {})
     try:
-        counted = _counted(life, stages, seen, evidence.release, keys=keys)
+        counted = _counted(life, stages, seen, evidence.release, keys=record.holds_keys(evidence.states))
     except LastgoodError:
         return True
     return all(one.candidate == one.stable == ArmCounts() for one in counted.values())
