@@ -23,13 +23,12 @@ from deltalake.fs import DeltaStorageHandler
 from lastgood.domain.snapshot import Column
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.hidden_texts import HiddenTexts, has_password
-from lastgood.sources.lake import LakeSource, State, Swap
+from lastgood.sources.lake import LakeSource, State, Swap, stream_digest
 from lastgood.sources.options import Options
 
 SWAP_SECONDS: Final = 10.0
 _MARK: Final = "lastgood.token"
 _WHOLE_ONLY: Final = frozenset({"deletionVectors", "columnMapping"})  # pyarrow cannot read these file by file
-_CHUNK_BYTES: Final = 1024 * 1024
 _SHOWN_CHARACTERS: Final = 200
 
 
@@ -85,18 +84,17 @@ class DeltaLakeTable:
             part = pad.FileSystemDataset(fragments, whole.schema, whole.format, whole.filesystem)
             yield from part.to_batches(use_threads=False)
 
-    def file_digest(self, state: State, path: str) -> str | None:
+    def file_digests(self, state: State) -> Iterator[tuple[str, str | None]]:
         """See the protocol."""
-        seen = hashlib.sha256()
-        try:
-            with self._files(state).open_input_stream(path) as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    seen.update(chunk)
-        except FileNotFoundError:
-            return None
-        except (OSError, DeltaError) as error:
-            raise self._unavailable(error) from None
-        return f"sha256:{seen.hexdigest()}"
+        with self._spoken():
+            store = DeltaStorageHandler(self._uri, self._storage.read() or None, dict(state.files))
+            files = pafs.PyFileSystem(store)
+            for path in sorted(state.files):
+                try:
+                    with files.open_input_stream(path) as file:
+                        yield path, stream_digest(file)
+                except FileNotFoundError:
+                    yield path, None
 
     def pin(self, token: str, state: State) -> None:
         """Do nothing: the format has no pins. Who cleans the table gives the versions to keep; verifying tells."""
@@ -195,11 +193,6 @@ class DeltaLakeTable:
             files={unquote(file["path"]): file["size_bytes"] for file in files},
             also=hashlib.sha256(msgspec.json.encode([partitions, gone])).hexdigest(),
             divisible=not features & _WHOLE_ONLY,
-        )
-
-    def _files(self, state: State) -> pafs.FileSystem:
-        return pafs.PyFileSystem(
-            DeltaStorageHandler(self._uri, self._storage.read() or None, dict(state.files))
         )
 
     @contextmanager

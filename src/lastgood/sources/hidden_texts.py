@@ -11,6 +11,7 @@ _SHORTEST: Final = 4  # a shorter text is no secret, and blotting it out would m
 _USER_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
 _BLOT: Final = "***"
+_FILE_URL: Final = "file://"  # a place, as clients write it, and no reference to a secret
 
 
 def has_password(text: str) -> bool:
@@ -48,8 +49,11 @@ class HiddenTexts:
         """
         texts: dict[str, str] = {}
         for name, text in self._given.items():
-            texts[name] = secret(text) if is_reference(text) else text
-            if is_reference(text) and len(texts[name]) >= _SHORTEST:
+            if not is_reference(text) or text.startswith(_FILE_URL):
+                texts[name] = text
+                continue
+            texts[name] = secret(text)
+            if len(texts[name]) >= _SHORTEST:
                 self._hidden.add(texts[name])
         return texts
 

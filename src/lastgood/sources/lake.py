@@ -6,10 +6,11 @@ cleaning it away: verifying reads the files again, and a missing one is a way ba
 """
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import pyarrow as pa
@@ -21,6 +22,15 @@ from lastgood.sources.digest import content_digest, schema_of, value_digest
 from lastgood.sources.export import RowsFile, export_name
 from lastgood.sources.notes import Notes
 from lastgood.sources.tokens import checked
+
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+class Readable(Protocol):
+    """An open file of whatever client."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes, none at the end."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +73,8 @@ class LakeTable(Protocol):
     def batches(self, state: State, only: frozenset[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows; of some files only, when the state is divisible."""
 
-    def file_digest(self, state: State, path: str) -> str | None:
-        """Return the SHA-256 of a file's bytes, None when it is not there."""
+    def file_digests(self, state: State) -> Iterator[tuple[str, str | None]]:
+        """Yield each file with the SHA-256 of its bytes, None when it is not there."""
 
     def pin(self, token: str, state: State) -> None:
         """Ask the format to keep the state, as far as it can. Idempotent."""
@@ -77,6 +87,14 @@ class LakeTable(Protocol):
 
     def find_swap(self, token: str, target: State | None) -> Swap | None:
         """Look for the commit that names the token; with ``target``, one that did not bring it back is none."""
+
+
+def stream_digest(file: Readable) -> str:
+    """Return the SHA-256 of the rest of an open file."""
+    seen = hashlib.sha256()
+    while chunk := file.read(_CHUNK_BYTES):
+        seen.update(chunk)
+    return f"sha256:{seen.hexdigest()}"
 
 
 class _Manifest(msgspec.Struct, frozen=True):
@@ -204,7 +222,7 @@ class LakeSource:
     def _described(self, token: str, state: State, taken_at: float) -> Snapshot:
         """Read a state whole, note its files, and return it as the snapshot ``token``."""
         began = time.monotonic()
-        digests = {path: self._file_digest(state, path) for path in sorted(state.files)}
+        digests = dict(self._file_digests(state))
         rows = RowSum()
         for batch in self._table.batches(state):
             rows.add(batch)
@@ -228,15 +246,15 @@ class LakeSource:
         self._reached("described.noted")
         return snapshot
 
-    def _file_digest(self, state: State, path: str) -> str:
-        digest = self._table.file_digest(state, path)
-        if digest is None:
-            raise LastgoodError(
-                Code.NOT_FOUND,
-                f"The file {path!r} of data source {self._name!r} is gone; something outside removed it.",
-                "Keep the versions that snapshots need when cleaning the table, and capture again.",
-            )
-        return digest
+    def _file_digests(self, state: State) -> Iterator[tuple[str, str]]:
+        for path, digest in self._table.file_digests(state):
+            if digest is None:
+                raise LastgoodError(
+                    Code.NOT_FOUND,
+                    f"The file {path!r} of data source {self._name!r} is gone; something outside removed it.",
+                    "Keep the versions that snapshots need when cleaning the table, and capture again.",
+                )
+            yield path, digest
 
     def _verified(self, snapshot: Snapshot) -> None:
         manifest = self._notes.read(snapshot.token, "manifest", _Manifest)
@@ -258,8 +276,8 @@ class LakeSource:
                 f"The snapshot {snapshot.token!r} of data source {self._name!r} is not what was captured.",
                 "Capture again.",
             )
-        for path, digest in manifest.digests.items():
-            if self._file_digest(state, path) != digest:
+        for path, digest in self._file_digests(state):
+            if digest != manifest.digests[path]:
                 raise LastgoodError(
                     Code.CORRUPT,
                     f"The file {path!r} of data source {self._name!r} has changed since it was captured.",

@@ -20,7 +20,9 @@ RIGS = (  # module of this package and class, in the order of the report
     "sqlite:JournalRig",
     "folder:FolderRig",
     "command:CommandRig",
+    "postgres:PostgresRig",
     "delta:DeltaRig",
+    "iceberg:IcebergRig",
 )
 
 Reached = Callable[[str], None]
