@@ -20,7 +20,7 @@ def show(session: Session, model: str, version: str) -> None:
     For example: 'lastgood show churn v1.1', 'lastgood show release 12'.
     """
     if model == "release":
-        found = session.read("releases", version)
+        found = session.read("releases", version, evidence=True)
         session.output.result(found, sheet(_release(found)))
         return
     found = session.read("models", model, "versions", version)

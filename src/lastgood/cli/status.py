@@ -22,7 +22,7 @@ _WATCH_SECONDS: Final = 0.5
 def status(session: Session, deployment: str | None, watch: bool, evidence: bool) -> None:
     """Show what serves now, and the release under way."""
     if not watch or not session.output.live:
-        found, views = _read(session, deployment)
+        found, views = _read(session, deployment, evidence)
         session.output.result(found, *_text(views, evidence))
         return
     from rich.console import Group
@@ -31,7 +31,7 @@ def status(session: Session, deployment: str | None, watch: bool, evidence: bool
 
     with Live(console=session.output.console(), screen=True, auto_refresh=False) as live:
         while True:
-            views = _read(session, deployment)[1]
+            views = _read(session, deployment, evidence)[1]
             parts = [shown(part) for part in _text(views, evidence)]
             live.update(Group(*parts, Text("\nCtrl-C ends this view.", style="dim")), refresh=True)
             time.sleep(_WATCH_SECONDS)
@@ -70,11 +70,11 @@ def history(session: Session, deployment: str, limit: int) -> None:
     )
 
 
-def _read(session: Session, deployment: str | None) -> tuple[Any, list[dict[str, Any]]]:
+def _read(session: Session, deployment: str | None, evidence: bool) -> tuple[Any, list[dict[str, Any]]]:
     if deployment is None:
-        found = session.read("deployments")
+        found = session.read("deployments", evidence=evidence)
         return found, found["deployments"]
-    found = session.read("deployments", deployment)
+    found = session.read("deployments", deployment, evidence=evidence)
     return found, [found]
 
 
@@ -103,7 +103,9 @@ def _deployment(view: dict[str, Any], evidence: bool) -> list[Any]:
         host = release["version"]["host"]
         if release["phase"] not in ("progressing", "paused"):
             lines.append(f"  {release['cause']}" + (f" (host: {host})" if host else ""))
-        lines += evidence_lines(release) if evidence else block(release)
+        lines += (
+            [*block({**release, "findings": []}), *evidence_lines(release)] if evidence else block(release)
+        )
     elif view["last_release"] is not None:
         last = view["last_release"]
         ended = phase_name(last["phase"])

@@ -10,9 +10,6 @@ import math
 import threading
 import time
 
-import msgspec
-
-from lastgood.analysis.numbers import explained
 from lastgood.control.decide import decide
 from lastgood.control.execute import Executor
 from lastgood.control.history import Recorder
@@ -152,14 +149,9 @@ class Controller:
             if release is None:
                 raise LastgoodError(Code.CORRUPT, f"Release {current.release} is gone.", "Restore the store.")
             try:
-                seen = self._observer.situation(current, release)
-                move = decide(release, current, seen)
+                move = decide(release, current, self._observer.situation(current, release))
                 if move is None:
                     return
-                if seen.findings:  # the same move again, with the intervals that the record keeps
-                    whole = tuple(explained(finding) for finding in seen.findings)
-                    seen = msgspec.structs.replace(seen, findings=whole)
-                    move = decide(release, current, seen) or move
                 current, release = self._executor.apply(current, release, move)
             except LastgoodError as error:
                 if error.code is not Code.CONFLICT:

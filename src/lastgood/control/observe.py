@@ -167,19 +167,30 @@ class Observer:
         if not candidate.starts:
             return ()
         findings = judge(
-            release.plan, release.baseline, self.evidence(release), misses=self._misses(release, candidate)
+            release.plan,
+            release.baseline,
+            self.evidence(release),
+            misses=self._misses(release, candidate),
+            intervals=False,
         )
         return tuple(finding for finding in findings if finding.metric == Metric.HEALTH.value)
 
-    def peek(self, release: Release) -> Situation:
+    def peek(self, release: Release, *, intervals: bool = False) -> Situation:
         """Return what the last saved evidence says, changing nothing: for showing it.
 
+        ``intervals`` asks for confidence sequences, which take a tenth of a second or so for each guardrail.
         Once no candidate is measured any more, that is how the guardrails stood at the end; whether its host answers
         is not among it.
         """
         candidate = self._host(self._fleet.observe(), release.model, release.version)
         evidence = self._store.evidence(release.id)
-        findings = judge(release.plan, release.baseline, evidence, misses=self._misses(release, candidate))
+        findings = judge(
+            release.plan,
+            release.baseline,
+            evidence,
+            misses=self._misses(release, candidate),
+            intervals=intervals,
+        )
         if release.phase not in _SPLIT and not evidence.sequence:
             findings = ()
         elif release.phase not in _SPLIT:

@@ -75,7 +75,7 @@ def recompute(
         if one.strata > evidence.sequence:
             what = f"event {one.event} rests on stratum {one.strata}, and {evidence.sequence} are kept"
             raise _differs(release, what)
-    found = judge(release.plan, release.baseline, evidence, misses=0)
+    found = judge(release.plan, release.baseline, evidence, misses=0, intervals=False)
     return Recomputed(
         release=release.id,
         strata=evidence.sequence,
@@ -133,7 +133,7 @@ def _compare_sealed(release: Release, evidence: Evidence, sealed: list[Sealed]) 
         return
     found = {
         finding.guardrail: _plain(finding.numbers)
-        for finding in judge(release.plan, release.baseline, evidence, misses=0)
+        for finding in judge(release.plan, release.baseline, evidence, misses=0, intervals=False)
     }
     for one in due:
         if one.guardrail not in found:

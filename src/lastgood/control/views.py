@@ -104,23 +104,23 @@ class Views:
         self._observer = observer
         self._now = now
 
-    def deployments(self) -> list[DeploymentView]:
-        """Return every deployment."""
-        return [self._deployment(one) for one in self._releases.deployments()]
+    def deployments(self, *, intervals: bool = False) -> list[DeploymentView]:
+        """Return every deployment; with ``intervals``, also how sure the evidence of what is under way is."""
+        return [self._deployment(one, intervals) for one in self._releases.deployments()]
 
-    def deployment(self, name: str) -> DeploymentView:
+    def deployment(self, name: str, *, intervals: bool = False) -> DeploymentView:
         """Return one deployment.
 
         :raises LastgoodError: ``not_found``, naming the known ones.
         """
-        return self._deployment(deployment_named(self._releases, name))
+        return self._deployment(deployment_named(self._releases, name), intervals)
 
-    def release(self, identifier: int) -> ReleaseView:
+    def release(self, identifier: int, *, intervals: bool = False) -> ReleaseView:
         """Return one release.
 
         :raises LastgoodError: ``not_found``.
         """
-        return self._release(self._found(identifier))
+        return self._release(self._found(identifier), intervals=intervals)
 
     def history(self, name: str, *, limit: int = 20) -> dict[str, Any]:
         """Return what was stable when, and the releases, newest first."""
@@ -182,7 +182,7 @@ class Views:
             )
         return release
 
-    def _deployment(self, deployment: Deployment) -> DeploymentView:
+    def _deployment(self, deployment: Deployment, intervals: bool) -> DeploymentView:
         entry = self._releases.last_good(deployment.name, besides=deployment.stable)
         release = None if deployment.release is None else self._releases.release(deployment.release)
         latest = self._releases.releases(deployment.name, limit=1) if release is None else []
@@ -191,7 +191,7 @@ class Views:
             model=deployment.model,
             stable=self._version(deployment.model, deployment.stable),
             last_good=self._version(deployment.model, None if entry is None else entry.version),
-            release=None if release is None else self._release(release),
+            release=None if release is None else self._release(release, intervals=intervals),
             last_release=self._release(latest[0], live=False) if latest else None,
             generation=deployment.generation,
             gateways=[
@@ -201,12 +201,12 @@ class Views:
             as_of=self._now(),
         )
 
-    def _release(self, release: Release, *, live: bool = True) -> ReleaseView:
+    def _release(self, release: Release, *, live: bool = True, intervals: bool = False) -> ReleaseView:
         steps = len(release.plan.steps)
         moving = release.phase in (Phase.PROGRESSING, Phase.PAUSED)
         requests, findings, waiting = 0, [], release.cause
         if live and release.kind is Kind.RELEASE:
-            situation = self._observer.peek(release)
+            situation = self._observer.peek(release, intervals=intervals)
             findings = [msgspec.to_builtins(finding) for finding in situation.findings]
             if moving:
                 requests, waiting = situation.requests, waiting_for(release, situation)

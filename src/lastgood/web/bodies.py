@@ -92,6 +92,12 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limit: Annotated[int, Meta(ge=1, le=1000)] = 20
 
 
+class EvidenceQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much to say of a release: ``evidence`` adds the intervals, which take a while to work out."""
+
+    evidence: bool = False
+
+
 class AtQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A moment: ISO 8601, or seconds since the epoch."""
 

@@ -11,6 +11,7 @@ from lastgood.control.views import DeploymentView, ReleaseView
 from lastgood.web.bodies import (
     ActorOrder,
     AtQuery,
+    EvidenceQuery,
     HistoryQuery,
     PromoteOrder,
     ReasonOrder,
@@ -43,14 +44,14 @@ class Moment(msgspec.Struct, frozen=True):
     stable: dict[str, Any] | None
 
 
-def deployments(services: Services) -> DeploymentList:
+def deployments(services: Services, *, query: EvidenceQuery) -> DeploymentList:
     """Return every deployment."""
-    return DeploymentList(services.views.deployments())
+    return DeploymentList(services.views.deployments(intervals=query.evidence))
 
 
-def deployment(services: Services, *, deployment: str) -> DeploymentView:
+def deployment(services: Services, *, deployment: str, query: EvidenceQuery) -> DeploymentView:
     """Return one deployment."""
-    return services.views.deployment(deployment)
+    return services.views.deployment(deployment, intervals=query.evidence)
 
 
 def history(services: Services, *, deployment: str, query: HistoryQuery) -> History:
@@ -112,10 +113,18 @@ ENDPOINTS = (
         method="GET",
         path=f"{PREFIX}/deployments",
         call=deployments,
+        query=EvidenceQuery,
         answer=DeploymentList,
         summary="Every deployment",
     ),
-    Endpoint(method="GET", path=_ONE, call=deployment, answer=DeploymentView, summary="One deployment"),
+    Endpoint(
+        method="GET",
+        path=_ONE,
+        call=deployment,
+        query=EvidenceQuery,
+        answer=DeploymentView,
+        summary="One deployment",
+    ),
     Endpoint(
         method="GET",
         path=f"{_ONE}/history",

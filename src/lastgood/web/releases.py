@@ -6,7 +6,7 @@ from lastgood.control.views import ReleaseView
 from lastgood.domain.plan import Plan, built_in
 from lastgood.domain.plan_file import parse_plan
 from lastgood.errors import Code, LastgoodError
-from lastgood.web.bodies import ReleaseOrder
+from lastgood.web.bodies import EvidenceQuery, ReleaseOrder
 from lastgood.web.endpoint import PREFIX, Endpoint
 
 
@@ -23,11 +23,11 @@ def start(services: Services, *, body: ReleaseOrder) -> ReleaseView:
     return services.views.release(services.releases.start(order).id)
 
 
-def release(services: Services, *, id: str) -> ReleaseView:  # noqa: A002 - the name in the path
+def release(services: Services, *, id: str, query: EvidenceQuery) -> ReleaseView:  # noqa: A002 - the name in the path
     """Return one release."""
     if not (id.isascii() and id.isdigit() and len(id) < 19):
         raise LastgoodError(Code.INVALID, f"{id!r} is not a release's number.", "See 'lastgood history'.")
-    return services.views.release(int(id))
+    return services.views.release(int(id), intervals=query.evidence)
 
 
 def _plan(body: ReleaseOrder) -> Plan | None:
@@ -56,6 +56,7 @@ ENDPOINTS = (
         method="GET",
         path=f"{PREFIX}/releases/{{id}}",
         call=release,
+        query=EvidenceQuery,
         answer=ReleaseView,
         summary="One release",
     ),
