@@ -1,0 +1,131 @@
+"""The kept files of a folder's snapshots: copied at a quiet moment, moved aside, and checked against their manifest."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lastgood.domain.snapshot import Snapshot
+from lastgood.errors import Code, LastgoodError
+from lastgood.sources.durable import sync_folder
+from lastgood.sources.folder_kernel import sync_file_system
+from lastgood.sources.folder_tree import FOLDER, Look, Manifest, copy_tree, look, manifest_of, remove_tree
+from lastgood.sources.notes import Notes
+
+FILES: Final = "files"
+MANIFEST: Final = "manifest"
+_PAUSE_SECONDS: Final = 0.002
+_UNSURE: Final = -1
+
+
+def files_of(notes: Notes, token: str) -> Path:
+    """Return where the files of a token are kept."""
+    return notes.folder(token) / FILES
+
+
+def copy_settled(source: Path, files: Path, *, link: bool, seconds: float) -> None:
+    """Copy until a whole pass finds that nothing changed since it began; each pass copies only what did.
+
+    :raises LastgoodError: ``conflict`` when there was no such moment within ``seconds``.
+    :raises OSError: no room, or it cannot be read.
+    """
+    deadline = time.monotonic() + seconds
+    copied: Look = {}
+    while True:
+        seen = look(source)
+        for path in sorted(copied, reverse=True):
+            if path not in seen or seen[path].kind != copied[path].kind:
+                _remove(files / path)
+        # Folders come along in every pass: what is made in one changes its time.
+        fresh = {path: each for path, each in seen.items() if copied.get(path) != each or each.kind == FOLDER}
+        try:
+            copy_tree(source, files, fresh, link=link)
+            if look(source) == seen:
+                return
+            copied = seen
+        except FileNotFoundError:  # something went away under the copy: each of this pass may be there or not
+            unsure = {path: msgspec.structs.replace(each, changed=_UNSURE) for path, each in fresh.items()}
+            copied = {**{path: each for path, each in copied.items() if path in seen}, **unsure}
+        if time.monotonic() >= deadline:
+            raise LastgoodError(
+                Code.CONFLICT,
+                f"Something in the folder {source.name!r} changes all the time.",
+                "Stop its writers for a moment, or have them write less often; then try again.",
+            )
+        time.sleep(_PAUSE_SECONDS)
+
+
+def move(aside: Path, files: Path, *, seconds: float) -> None:
+    """Move what was replaced to where it is kept: a rename, or a compared copy to another disk.
+
+    :raises LastgoodError: ``corrupt`` when the copy differs, ``conflict`` as :func:`copy_settled`.
+    """
+    remove_tree(files)  # what an interrupted copy left
+    if aside.stat().st_dev == files.parent.stat().st_dev:
+        aside.rename(files)
+        sync_folder(files.parent)
+        return
+    copy_settled(aside, files, link=False, seconds=seconds)
+    sync_file_system(files)
+    check_same(manifest_of(files, look(files)).digest(), manifest_of(aside, look(aside)).digest())
+    remove_tree(aside)
+
+
+def manifest_kept(notes: Notes, snapshot: Snapshot) -> Manifest:
+    """Return the manifest of a snapshot whose files are there.
+
+    :raises LastgoodError: ``not_found``, or ``corrupt`` when the manifest is another.
+    """
+    manifest = notes.read(snapshot.token, MANIFEST, Manifest)
+    if manifest is None or not files_of(notes, snapshot.token).is_dir():
+        raise LastgoodError(
+            Code.NOT_FOUND, f"The files of snapshot {snapshot.token!r} are gone.", "Capture the data again."
+        )
+    if manifest.digest() != snapshot.digest:
+        raise LastgoodError(
+            Code.CORRUPT,
+            f"The manifest of snapshot {snapshot.token!r} is not what was captured.",
+            "Capture the data again.",
+        )
+    return manifest
+
+
+def check_kept(notes: Notes, snapshot: Snapshot) -> None:
+    """Hash every file of a snapshot and compare with its manifest.
+
+    :raises LastgoodError: ``not_found`` or ``corrupt``, naming the first that differs.
+    """
+    manifest = manifest_kept(notes, snapshot)
+    files = files_of(notes, snapshot.token)
+    found = manifest_of(files, look(files))
+    if found == manifest:
+        return
+    known = {entry.path: entry for entry in manifest.entries}
+    now = {entry.path: entry for entry in found.entries}
+    differs = next(path for path in sorted(known | now) if known.get(path) != now.get(path))
+    raise LastgoodError(
+        Code.CORRUPT,
+        f"{differs!r} in snapshot {snapshot.token!r} is not what was captured.",
+        "Capture the data again.",
+    )
+
+
+def check_same(found: str, wanted: str) -> None:
+    """Compare the digest of a copy with that of what was copied.
+
+    :raises LastgoodError: ``corrupt``.
+    """
+    if found != wanted:
+        raise LastgoodError(
+            Code.CORRUPT,
+            "A copy of files reads differently from what was copied.",
+            "Try again, and check the disk.",
+        )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,216 @@
+"""What is in a folder: looking at it, hashing it, copying it, and telling whether it changed meanwhile."""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lastgood.errors import Code, LastgoodError
+from lastgood.sources.digest import file_digest, value_digest
+from lastgood.sources.folder_kernel import clone
+
+_WORKERS: Final = 2
+FILE: Final = "file"
+FOLDER: Final = "folder"
+LINK: Final = "link"
+
+
+class Entry(msgspec.Struct, frozen=True, order=True):
+    """One thing in a folder. ``content`` is a file's digest or a link's target; ``mode`` are the permission bits."""
+
+    path: str
+    kind: str
+    mode: int = 0
+    size: int = 0
+    content: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Everything in a folder, sorted by path; the folder itself is ``.``."""
+
+    entries: tuple[Entry, ...]
+
+    def digest(self) -> str:
+        """Return the digest of the content."""
+        return value_digest([msgspec.to_builtins(entry) for entry in self.entries])
+
+    def files(self) -> tuple[Entry, ...]:
+        """Return the files and links."""
+        return tuple(entry for entry in self.entries if entry.kind != FOLDER)
+
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return sum(entry.size for entry in self.entries)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One thing as a look saw it. Equal looks at a folder mean that nothing in it changed between them."""
+
+    kind: str
+    mode: int
+    size: int
+    inode: int
+    changed: int
+    target: str = ""
+
+
+Look = dict[str, Seen]
+
+
+def look(root: Path) -> Look:
+    """Look at everything in a folder without reading any file.
+
+    :raises LastgoodError: ``refused`` for a link that leads outside, for pipes and devices, and for a name that is no
+        text.
+    :raises OSError: the folder is not there, or cannot be read. What goes away during the look is left out.
+    """
+    real = os.path.realpath(root)
+    seen: Look = {".": _seen(os.lstat(real), "")}
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            found = list(os.scandir(os.path.join(real, inside)))  # noqa: PTH118  # many calls; Path is slow
+        except FileNotFoundError:
+            if not inside:
+                raise
+            continue
+        for each in found:
+            path = f"{inside}/{each.name}" if inside else each.name
+            try:
+                seen[path] = _look_at(real, path, each)
+            except FileNotFoundError:
+                continue
+            if seen[path].kind == FOLDER:
+                waiting.append(path)
+    return seen
+
+
+def _look_at(real: str, path: str, each: "os.DirEntry[str]") -> Seen:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise LastgoodError(
+            Code.REFUSED, f"The name {path!r} is not UTF-8.", "Rename the file; its name could not be kept."
+        ) from None
+    found = each.stat(follow_symlinks=False)
+    if stat.S_ISLNK(found.st_mode):
+        whole = os.path.realpath(each.path)
+        target = str(Path(each.path).readlink())
+        if os.path.isabs(target) or not (whole == real or whole.startswith(real + os.sep)):  # noqa: PTH117
+            raise LastgoodError(
+                Code.REFUSED,
+                f"The symbolic link {path!r} leads outside the folder.",
+                "Make it relative and keep it inside, or put the file itself there.",
+            )
+        return _seen(found, target)
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise LastgoodError(
+            Code.REFUSED,
+            f"{path!r} is neither a file nor a folder.",
+            "Keep pipes, sockets and devices elsewhere.",
+        )
+    return _seen(found, "")
+
+
+def _seen(found: os.stat_result, target: str) -> Seen:
+    kind = FOLDER if stat.S_ISDIR(found.st_mode) else LINK if stat.S_ISLNK(found.st_mode) else FILE
+    size = found.st_size if kind == FILE else 0
+    mode = 0 if kind == LINK else stat.S_IMODE(found.st_mode)
+    return Seen(kind, mode, size, found.st_ino, max(found.st_mtime_ns, found.st_ctime_ns), target)
+
+
+def manifest_of(root: Path, seen: Look) -> Manifest:
+    """Hash every file of a look.
+
+    :raises OSError: one went away or cannot be read.
+    """
+    names = [path for path, each in seen.items() if each.kind == FILE]
+    with ThreadPoolExecutor(_WORKERS) as pool:  # hashing runs outside the interpreter's lock
+        digests = dict(zip(names, pool.map(lambda path: file_digest(root / path), names), strict=True))
+    entries = (
+        Entry(path, each.kind, each.mode, each.size, digests.get(path, each.target))
+        for path, each in seen.items()
+    )
+    return Manifest(tuple(sorted(entries)))
+
+
+def copy_tree(source: Path, target: Path, seen: Look, *, link: bool) -> None:
+    """Copy what a look saw into ``target``, which need not exist; what is there under the same name is replaced.
+
+    ``link`` makes hard links of files, else they share their blocks where the file system can. Times, modes and
+    extended attributes come along.
+
+    :raises OSError: no room, or something went away meanwhile.
+    """
+    folders = [path for path, each in sorted(seen.items()) if each.kind == FOLDER]
+    for path in folders:
+        (target / path).mkdir(parents=True, exist_ok=True)
+        (target / path).chmod(0o700)
+    place: Callable[[Path, Path], None] = _hard_link if link else _copy_file
+
+    def one(path: str) -> None:
+        new = target / path
+        new.unlink(missing_ok=True)
+        if seen[path].kind == LINK:
+            new.symlink_to(seen[path].target)
+            shutil.copystat(source / path, new, follow_symlinks=False)
+        else:
+            place(source / path, new)
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for _ in pool.map(one, [path for path, each in seen.items() if each.kind != FOLDER]):
+            pass  # takes the errors
+    for path in reversed(folders):  # inner ones first: making things inside changes a folder's time
+        shutil.copystat(source / path, target / path)
+
+
+def _hard_link(source: Path, new: Path) -> None:
+    new.hardlink_to(source)
+
+
+def _copy_file(source: Path, new: Path) -> None:
+    with source.open("rb") as old, new.open("xb") as file:
+        if not clone(old.fileno(), file.fileno()) and not _in_kernel(old.fileno(), file.fileno()):
+            shutil.copyfileobj(old, file, 1 << 20)
+    shutil.copystat(source, new)
+
+
+def _in_kernel(source: int, target: int) -> bool:
+    """Copy without passing through this process; False, with nothing copied, where the kernel cannot."""
+    left = os.fstat(source).st_size
+    copied = 0
+    while left > copied:
+        try:
+            done = os.copy_file_range(source, target, left - copied)
+        except OSError:
+            if copied:
+                raise
+            return False
+        if done == 0:
+            break
+        copied += done
+    return True
+
+
+def remove_tree(root: Path) -> int:
+    """Delete a folder with everything in it; return the bytes of files that nothing else holds, 0 when it is not there."""
+    if not root.is_dir():
+        return 0
+    freed = 0
+    for inside, folders, files in os.walk(root, topdown=True):
+        for name in folders:
+            path = Path(inside, name)
+            if not path.is_symlink():
+                path.chmod(0o700)  # a read-only folder keeps what is in it
+        for name in files:
+            found = Path(inside, name).lstat()
+            freed += found.st_size if found.st_nlink == 1 else 0
+    root.chmod(0o700)
+    shutil.rmtree(root)
+    return freed
