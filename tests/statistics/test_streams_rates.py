@@ -47,7 +47,7 @@ def test_a_good_release_is_rolled_back_no_more_often_than_promised(scenario: Sce
 @each_good
 def test_a_good_release_is_rolled_back_no_more_often_in_many_long_streams(scenario: Scenario) -> None:
     """The same over 2 000 looks each: three hours and twenty minutes at a thousand requests a minute."""
-    assert false_rollbacks(scenario, 22, 300, 200.0) <= most_alarms(300)
+    assert false_rollbacks(scenario, 22, 200, 200.0) <= most_alarms(200)
 
 
 def most_ratio(scenario: Scenario) -> float:
@@ -66,10 +66,10 @@ def test_a_worse_release_is_found_close_to_the_limit(scenario: Scenario) -> None
 @pytest.mark.slow
 @each_worse
 def test_a_worse_release_is_found_close_to_the_limit_in_many_streams(scenario: Scenario) -> None:
-    """The same with up to two thousand streams each, so that the error of the measurement is a few per cent."""
+    """The same with up to two thousand streams each, of which hardly one takes longer than ten times the limit."""
     ended, ratio = times_the_limit(scenario, 28, 1_000_000)
 
-    assert ended == 1.0
+    assert ended >= 0.999
     assert ratio <= most_ratio(scenario)
 
 
