@@ -216,3 +216,18 @@ def test_a_plan_may_not_post_to_other_machines(rig):
     assert (answer.status_code, answer.json()["code"]) == (403, "untrusted")
     assert "169.254.169.254" in answer.json()["error"]
     assert rig.get("events").json() == before
+
+
+def test_a_release_shows_its_baseline_and_takes_a_question_for_its_evidence(rig):
+    """Without the question the intervals are left out; what else is asked is refused."""
+    _, release = begin(rig)
+
+    plain = rig.get(f"releases/{release}").json()
+    assert plain["baseline"]["units"] == "requests"
+    assert plain["baseline"]["why"]
+    assert "latency" not in plain["baseline"]
+    assert plain["tries"] == 0
+    for path in (f"releases/{release}", "deployments/churn", "deployments"):
+        assert rig.get(path, evidence="true").status_code == 200
+        assert rig.get(path, evidence="perhaps").json()["code"] == "invalid"
+        assert rig.get(path, proof="true").json()["code"] == "invalid"
