@@ -238,6 +238,18 @@ def test_keys_do_not_reach_latencies() -> None:
     assert "100.0 % of all, over the maximum of 50.0 %" in limited.sentence
 
 
+def test_a_candidate_that_met_only_known_keys_has_shown_nothing() -> None:
+    """Its one request is of a key that failed before, on stable: told as such, with nothing divided by nothing."""
+    keys = Baseline(units=Units.KEYS)
+    known = ArmCounts(requests=20, errors=1, keyed=20, firsts={"errors": Firsts(bad=1, keys=[3])})
+    again = ArmCounts(requests=1, errors=1, keyed=1, firsts={"errors": Firsts(bad=1, keys=[3])})
+    finding = found(ERRORS, [(again, known)], keys)
+
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "no candidate request that still counts" in finding.sentence
+    assert finding.numbers["candidate"] == {"requests": 0, "bad": 0, "rate": None, "interval": None}
+
+
 @pytest.mark.parametrize(
     ("on_fail", "word"), [(OnFail.ROLLBACK, "roll back"), (OnFail.HOLD, "hold"), (OnFail.ALERT, "alert")]
 )
@@ -300,6 +312,8 @@ def test_proof_is_shown_by_any_margin_and_by_all_parts() -> None:
     assert early.proven is False
     assert "not yet shown" in early.sentence
     assert found(ERRORS, [], proven=True).proven is False
+    unprovable = msgspec.structs.replace(ERRORS, proof=())
+    assert found(unprovable, clean, proven=True).proven is False
 
 
 @pytest.mark.parametrize("test", KINDS)

@@ -40,6 +40,6 @@ def proof_alpha(plan: Plan, guardrail: Guardrail) -> float | None:
     Any one margin is enough, so they share the rate. All guardrails must show theirs: a harmful candidate has at
     least one that must not, so that each may spend the whole rate.
     """
-    if plan.promote_when is not PromoteWhen.PROVEN or not guardrail.proof:
+    if plan.promote_when is not PromoteWhen.PROVEN:
         return None
-    return plan.false_promotion_rate / len(guardrail.proof)
+    return plan.false_promotion_rate / max(1, len(guardrail.proof))

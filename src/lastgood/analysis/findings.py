@@ -84,6 +84,8 @@ def _facts(measured: Measured) -> str:
     guardrail, requests, counted = measured.guardrail, measured.requests, measured.counted()
     if not requests.n1:
         return "0 candidate requests so far"
+    if counted is not None and not counted.n1:
+        return "no candidate request that still counts"
     if counted is not None:
         told = sentences.against(counted.bad1, counted.n1, counted.bad0, counted.n0)
         lead = measured.lead
