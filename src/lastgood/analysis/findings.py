@@ -90,7 +90,7 @@ def _facts(measured: Measured) -> str:
         told = sentences.against(counted.bad1, counted.n1, counted.bad0, counted.n0)
         lead = measured.lead
         if lead is not None and lead.bucket is not None:
-            return f"{lead.name} ({sentences.seconds(latency.lower_edge(lead.bucket))}) {told}"
+            return f"{lead.name} ({sentences.seconds(latency.lower_edge(lead.bucket))}): {told}"
         return f"{told}, up to each key's first" if measured.units is Units.KEYS else told
     if guardrail.latency_test is LatencyTest.NONE:
         return f"{sentences.plural(requests.n1, 'candidate request', 'candidate requests')} measured"
