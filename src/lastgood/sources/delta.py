@@ -23,8 +23,9 @@ from deltalake.fs import DeltaStorageHandler
 from lastgood.domain.snapshot import Column
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.hidden_texts import HiddenTexts, has_password
-from lastgood.sources.lake import LakeSource, State, Swap, stream_digest
+from lastgood.sources.lake import LakeSource, State, Swap
 from lastgood.sources.options import Options
+from lastgood.sources.streams import stream_digest
 
 SWAP_SECONDS: Final = 10.0
 _MARK: Final = "lastgood.token"

@@ -29,12 +29,11 @@ from lastgood.sources.folder_keep import (
     move,
 )
 from lastgood.sources.folder_kernel import check_exchange, exchange, explained, sync_file_system
-from lastgood.sources.folder_tree import copy_tree, look, manifest_of, remove_tree
+from lastgood.sources.folder_tree import Manifest, copy_tree, look, manifest_of, remove_tree
 from lastgood.sources.notes import Notes
 from lastgood.sources.options import Options
 
 SETTLE_SECONDS: Final = 30.0
-_PROVIDER: Final = "folder"
 _SNAPSHOT: Final = "snapshot"
 _STAGED: Final = "staged"
 _EMPTY: Final = 4096  # what an empty folder takes
@@ -63,6 +62,8 @@ def create(name: str, options: Mapping[str, Any], kept: Path) -> "FolderSource":
 
 class FolderSource:
     """The :class:`~lastgood.ports.DataSource` of one folder. ``reached`` is told each step that was finished."""
+
+    provider = "folder"
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class FolderSource:
         snapshot = Snapshot(
             token=token,
             source=self._name,
-            provider=_PROVIDER,
+            provider=self.provider,
             taken_at=taken_at,
             seconds=time.monotonic() - begun,
             size_bytes=max(manifest.size(), _EMPTY),
@@ -150,12 +151,11 @@ class FolderSource:
             )
         self.verify(snapshot)
         self._check_room(snapshot.size_bytes)
-        files = files_of(self._notes, snapshot.token)
         try:
             with self._meant("The restore"):
                 check_exchange(live.parent, aside.name)
                 remove_tree(aside)
-                copy_tree(files, aside, look(files), link=self._link)
+                self._lay_out(snapshot, aside)
                 self._reached("copied beside")
                 check_same(manifest_of(aside, look(aside)).digest(), snapshot.digest)
                 sync_file_system(aside)
@@ -192,8 +192,8 @@ class FolderSource:
     def quarantine(self, snapshot: Snapshot, token: str, exports: Path) -> Quarantine:
         """Move what was replaced into the kept folder, and compare its manifest with the snapshot's."""
         kept = self._notes.read(token, _SNAPSHOT, Snapshot) or self._set_aside(token)
-        old = {entry.path: entry for entry in manifest_kept(self._notes, snapshot).files()}
-        new = {entry.path: entry for entry in manifest_kept(self._notes, kept).files()}
+        old = {entry.path: entry for entry in self._manifest(snapshot).files()}
+        new = {entry.path: entry for entry in self._manifest(kept).files()}
         added = sorted(path for path, entry in new.items() if old.get(path) != entry)
         removed = sum(new.get(path) != entry for path, entry in old.items())
         with self._meant("An export"):
@@ -202,6 +202,13 @@ class FolderSource:
                 self._export(token, added, exports / FILES)
         gained = Gained(added=len(added), removed=removed, export=FILES if added else None)
         return Quarantine(token=token, since=snapshot.token, kept=kept, tables={FILES: gained})
+
+    def _manifest(self, snapshot: Snapshot) -> Manifest:
+        return manifest_kept(self._notes, snapshot)
+
+    def _lay_out(self, snapshot: Snapshot, aside: Path) -> None:
+        files = files_of(self._notes, snapshot.token)
+        copy_tree(files, aside, look(files), link=self._link)
 
     def _export(self, token: str, paths: list[str], to: Path) -> None:
         files = files_of(self._notes, token)

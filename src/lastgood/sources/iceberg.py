@@ -26,8 +26,9 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.sources import iceberg_commit
 from lastgood.sources.hidden_texts import HiddenTexts
 from lastgood.sources.iceberg_commit import Place
-from lastgood.sources.lake import LakeSource, State, Swap, stream_digest
+from lastgood.sources.lake import LakeSource, State, Swap
 from lastgood.sources.options import Options
+from lastgood.sources.streams import stream_digest
 
 SWAP_SECONDS: Final = 10.0
 _SHOWN_CHARACTERS: Final = 200

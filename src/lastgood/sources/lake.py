@@ -6,11 +6,10 @@ cleaning it away: verifying reads the files again, and a missing one is a way ba
 """
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import pyarrow as pa
@@ -22,15 +21,6 @@ from lastgood.sources.digest import content_digest, schema_of, value_digest
 from lastgood.sources.export import RowsFile, export_name
 from lastgood.sources.notes import Notes
 from lastgood.sources.tokens import checked
-
-_CHUNK_BYTES: Final = 1024 * 1024
-
-
-class Readable(Protocol):
-    """An open file of whatever client."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return some bytes, none at the end."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +77,6 @@ class LakeTable(Protocol):
 
     def find_swap(self, token: str, target: State | None) -> Swap | None:
         """Look for the commit that names the token; with ``target``, one that did not bring it back is none."""
-
-
-def stream_digest(file: Readable) -> str:
-    """Return the SHA-256 of the rest of an open file."""
-    seen = hashlib.sha256()
-    while chunk := file.read(_CHUNK_BYTES):
-        seen.update(chunk)
-    return f"sha256:{seen.hexdigest()}"
 
 
 class _Manifest(msgspec.Struct, frozen=True):

@@ -19,6 +19,8 @@ RIGS = (  # module of this package and class, in the order of the report
     "sqlite:WalRig",
     "sqlite:JournalRig",
     "folder:FolderRig",
+    "dvc:DvcRig",
+    "git:GitRig",
     "command:CommandRig",
     "postgres:PostgresRig",
     "delta:DeltaRig",
