@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from world import PLAN, World
+from world import PLAN, Crash, World
 
 from lastgood.domain.release import Phase
 from lastgood.domain.traffic import Stratum
@@ -69,6 +69,47 @@ def test_a_life_that_ended_stays_until_its_counts_are_used(world: World) -> None
 
     assert (0, 1) not in world.reports.lives
     assert counted(world) == (31, 275)
+
+
+def test_a_crash_between_forgetting_the_report_and_the_life_doubles_nothing(world: World) -> None:
+    """The report goes first; the name that is left behind in the evidence goes with the next sweep."""
+    world.reports.feed(2, 0, (30, 0), (270, 0))
+    world.turn(1.0)
+    world.reports.begin(0, 2)
+    world.turn(150.0)
+    world.fault = ("before evidence.save_evidence", 0)
+    with pytest.raises(Crash):
+        world.controller.sweep()
+    assert list(world.reports.lives) == [(0, 2)]
+    world.restart()
+    world.reports.feed(2, 0, (30, 0), (270, 0), life=(0, 2))
+    world.turn(1.0)
+    world.controller.sweep()
+
+    assert counted(world) == (60, 540)
+    assert list(world.evidence.evidence(2).seen) == ["0:2"]
+
+
+def test_a_report_that_cannot_be_removed_is_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise its counts would come in a second time; the fault is told once and stops no turn."""
+
+    def refuse(_slot: int, _epoch: int) -> None:
+        raise PermissionError("not allowed")
+
+    world.reports.feed(2, 0, (30, 0), (270, 0))
+    world.turn(1.0)
+    world.reports.begin(0, 2)
+    monkeypatch.setattr(world.reports, "forget", refuse)
+    world.clock += 150.0
+    for _ in range(3):
+        world.controller.sweep()
+        world.turn(1.0)
+
+    assert counted(world) == (30, 270)
+    assert "0:1" in world.evidence.evidence(2).seen
+    assert len([one for one in caplog.records if "are not forgotten" in one.message]) == 1
 
 
 def test_a_new_controller_counts_on_from_what_is_stored(world: World) -> None:

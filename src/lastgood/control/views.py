@@ -165,8 +165,9 @@ class Views:
         :raises LastgoodError: ``not_found``, or ``corrupt`` naming the first thing that differs.
         """
         release = self._found(identifier)
+        events = list(self._all_events(release.deployment))  # first: what they rest on is stored by then
         stored, strata = self._observer.stored(release)
-        return recompute(release, stored, strata, self._all_events(release.deployment))
+        return recompute(release, stored, strata, events)
 
     def _all_events(self, deployment: str) -> Iterator[AuditEvent]:
         after = 0
