@@ -19,6 +19,7 @@ Session = psycopg.Connection[tuple[Any, ...]]
 
 _OLDEST_SERVER: Final = 140_000
 _CONNECT_SECONDS: Final = 10
+_NO_ROOM: Final = ("53", "58")  # classes of states: insufficient resources, system error
 _SECRET_KEYS: Final = ("password", "sslpassword", "passfile")
 # Rows are hashed and compared as text, so everything that changes a value's text is fixed. No name is looked up in a
 # schema that somebody else may write to. A row policy must not hide rows: reading fails instead.
@@ -33,8 +34,6 @@ _SETTINGS: Final[LiteralString] = (
 _WATCH_CLIENT: Final[LiteralString] = "SET client_connection_check_interval = '1s'"
 
 _CODES: Final[tuple[tuple[type[psycopg.Error], Code, str], ...]] = (
-    (errors.DiskFull, Code.STORAGE, "Make room on the database server."),
-    (errors.InsufficientResources, Code.STORAGE, "Give the database server more room, or raise its limit."),
     (errors.LockNotAvailable, Code.TIMEOUT, "Try again when the other session has ended."),
     (errors.QueryCanceled, Code.TIMEOUT, "Try again, or raise statement_timeout."),
     (errors.DeadlockDetected, Code.TIMEOUT, "Try again."),
@@ -152,6 +151,12 @@ def _said(error: psycopg.Error) -> LastgoodError:
     for kind, code, next_step in _CODES:
         if isinstance(error, kind):
             return LastgoodError(code, f"The database says: {message}.", next_step)
+    if (error.sqlstate or "")[:2] in _NO_ROOM:
+        return LastgoodError(
+            Code.STORAGE,
+            f"The database says: {message}.",
+            "Give the database server more room, or raise its limit.",
+        )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return LastgoodError(
             Code.UNAVAILABLE,
