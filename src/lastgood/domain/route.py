@@ -23,7 +23,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     assignment and is counted under; None when no candidate is set. ``stage`` is the step of the plan
     that this route serves, so that counts of different stages are never mixed. ``tries`` grows when a person sends
     the candidate traffic again after gateways had taken it out by themselves. ``standby`` is the last
-    good version, resident, that answers when stable's host cannot.
+    good version, resident, that answers when stable's host cannot. While ``held``, requests wait: data and route are
+    about to change together.
     """
 
     deployment: str
@@ -36,6 +37,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     stage: int = 0
     tries: int = 0
     standby: Target | None = None
+    held: bool = False
 
     def targets(self) -> tuple[Target, ...]:
         """Every version that may be asked for by number, stable first, without repeats."""

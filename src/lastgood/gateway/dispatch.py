@@ -2,7 +2,7 @@
 
 The rules: whatever goes wrong on the candidate, stable answers the same bytes within the caller's
 deadline; a request that named its version goes nowhere else; a version that leaves the route
-loses its flights at once. A candidate's connection that is lost is one error of the candidate, however many
+loses its flights at once; while a deployment is held, its flights wait. A candidate's connection that is lost is one error of the candidate, however many
 requests were on it: they failed together, and the tests of a release take requests for independent. A host
 that ends again and again is convicted by the health guardrail, which counts its exits.
 """
@@ -18,6 +18,7 @@ from lastgood.gateway.flight import Flight
 from lastgood.gateway.links import Connection
 from lastgood.gateway.table import Lane, LiveRoute, Table
 from lastgood.gateway.telemetry import Tally, Telemetry, bucket_of
+from lastgood.gateway.ways import Ways
 from lastgood.settings import Settings
 from lastgood.wire.frames import Counts, Request, Status
 
@@ -36,12 +37,9 @@ class Dispatcher:
         self.flights: dict[int, Flight] = {}
         self._telemetry = telemetry
         self._account = Account(telemetry, self.flights)
-        self._waiting: dict[int, Flight] = {}
+        self._ways = Ways(settings, self._account, fail=self._fail, withdraw=self._withdraw)
         self._next = 0
-        self._cap = settings.max_in_flight
-        self._request_timeout = int(settings.request_timeout * 1e9)
-        # Half of the caller's time at most, so that stable always has a turn.
-        self._candidate_timeout = int(min(settings.candidate_timeout, settings.request_timeout / 2) * 1e9)
+        self._cap = self._ways.cap
 
     # --- a request comes in -----------------------------------------------------------------------
 
@@ -68,27 +66,19 @@ class Dispatcher:
         if connection is None or connection.load >= self._cap or connection.paused:
             self._cannot_send(flight, now)
         else:
-            self._send(flight, connection, now)
-
-    def _send(self, flight: Flight, connection: Connection, now: int) -> None:
-        lane = flight.lane
-        flight.connection = connection
-        flight.sent = now
-        if lane.role is Role.CANDIDATE and not flight.direct:
-            flight.expires = now + self._candidate_timeout
-        else:
-            flight.expires = flight.arrived + self._request_timeout
-        connection.send(flight.identifier, flight.kind, lane.name, flight.body)
+            self._ways.send(flight, connection, now)
 
     def _cannot_send(self, flight: Flight, now: int) -> None:
-        """Find another way for a flight whose first lane is not there or is full."""
-        if flight.direct:
+        """Find another way for a flight whose first lane is not there, is held, or is full."""
+        if flight.lane.held:
+            self._ways.hold(flight)
+        elif flight.direct:
             self._fail(flight, 503, f"version {flight.lane.version} cannot be reached now")
         elif flight.lane.role is Role.CANDIDATE:  # admission chose it because it is there: so it is full
             self._account.blame(flight, None)
             self._ask_stable(flight, "overloaded", now)
         else:
-            self._send_stable(flight, now)
+            self._ways.send_stable(flight, now)
 
     # --- a host answers ---------------------------------------------------------------------------
 
@@ -153,63 +143,21 @@ class Dispatcher:
     def _ask_stable(self, flight: Flight, reason: str, now: int) -> None:
         if flight.fallback is None:
             flight.fallback = reason
-        self._send_stable(flight, now)
-
-    def _send_stable(self, flight: Flight, now: int) -> None:
-        """Send to stable, or to standby when stable's host is gone, or wait for it."""
-        route = self.table.routes.get(flight.lane.deployment)
-        if route is None or route.stable is None:
-            self._fail(flight, 503, f"deployment {flight.lane.deployment} has no stable version")
-            return
-        if flight.fallback is not None:
-            flight.lane = route.stable
-        elif flight.lane.version != route.stable.version:  # stable changed before it was ever asked
-            flight.lane, flight.tally = route.stable, route.stable.tally
-        connection = route.stable.link.connection
-        if connection is None:
-            self._without_stable(flight, route, now)
-        elif connection.load >= self._cap or connection.paused:
-            self._fail(flight, 503, "stable has too many requests in flight")
-        else:
-            self._send(flight, connection, now)
-
-    def _without_stable(self, flight: Flight, route: LiveRoute, now: int) -> None:
-        standby = route.standby if route.stable is not None and route.stable.link.tried else None
-        connection = standby.link.connection if standby is not None else None
-        if standby is not None and connection is not None and connection.load < self._cap:
-            if flight.fallback is None:
-                self._account.blame(flight, None)
-                flight.fallback = "stable-unavailable"
-            flight.lane = standby
-            self._send(flight, connection, now)
-        elif len(self._waiting) >= self._cap:
-            self._fail(flight, 503, "stable cannot be reached and too many requests wait for it")
-        else:
-            flight.connection = None
-            flight.expires = flight.arrived + self._request_timeout
-            self._waiting[flight.identifier] = flight
+        self._ways.send_stable(flight, now)
 
     def _fail(self, flight: Flight, status: int, sentence: str) -> None:
         """Give up: no version answers this one. It counts against the version first chosen, once."""
-        self.flights.pop(flight.identifier, None)
         if flight.fallback is None:
             timed_out = status == 504
-            measured = self._request_timeout if timed_out and flight.connection is not None else None
+            measured = self._ways.request_timeout if timed_out and flight.connection is not None else None
             self._account.blame(flight, measured, timed_out=timed_out)
-        self._telemetry.unanswered += 1
-        flight.refuse(status, problem(flight.kind, status, sentence))
+        self._refuse(flight, status, sentence)
 
     # --- hosts come and go ------------------------------------------------------------------------
 
     def settled(self) -> None:
         """Send every flight that waits for stable, if it or standby can be asked now."""
-        self._retry_waiting(_monotonic_ns())
-
-    def _retry_waiting(self, now: int) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for flight in waiting.values():
-            if flight.identifier in self.flights:
-                self._send_stable(flight, now)
+        self._ways.retry(_monotonic_ns())
 
     def lost(self, connection: Connection) -> None:
         """Find another way for every flight on a connection that ended."""
@@ -233,13 +181,13 @@ class Dispatcher:
             self._fail(flight, 503, "the host ended twice while it was asked")
         else:
             flight.attempts += 1
-            self._send_stable(flight, now)
+            self._ways.send_stable(flight, now)
 
     # --- time passes ------------------------------------------------------------------------------
 
     def sweep(self, now: int) -> None:
         """Give up what has waited too long. Call it every few hundredths of a second."""
-        young = now - min(self._candidate_timeout, self._request_timeout)
+        young = now - min(self._ways.candidate_timeout, self._ways.request_timeout)
         late = []
         for flight in self.flights.values():
             if flight.arrived > young:
@@ -249,10 +197,12 @@ class Dispatcher:
         for flight in late:
             if flight.connection is not None:
                 flight.connection.load -= 1
-            self._waiting.pop(flight.identifier, None)
-            if flight.lane.role is Role.CANDIDATE and flight.fallback is None and not flight.direct:
+            self._ways.forget(flight)
+            if self._ways.holds(flight):
+                self._refuse(flight, 504, "data and version changed for longer than a request may take")
+            elif flight.lane.role is Role.CANDIDATE and flight.fallback is None and not flight.direct:
                 flight.connection = None
-                self._account.blame(flight, self._candidate_timeout, timed_out=True)
+                self._account.blame(flight, self._ways.candidate_timeout, timed_out=True)
                 self._ask_stable(flight, "timeout", now)
             else:
                 self._fail(flight, 504, f"version {flight.lane.version} did not answer in time")
@@ -261,32 +211,44 @@ class Dispatcher:
 
     def adopt(self, table: Table) -> None:
         """Obey ``table`` from now on: flights on versions that it does not name are taken back at once."""
-        self.table = table
+        self.table = self._ways.table = table
         now = _monotonic_ns()
         for flight in list(self.flights.values()):
             route = table.routes.get(flight.lane.deployment)
-            if route is not None and flight.lane.version in route.direct:
+            named = route is not None and flight.lane.version in route.direct
+            if self._ways.waits(flight) or (route is not None and named and not route.held):
                 continue
             if flight.connection is not None:
                 flight.connection.load -= 1
                 flight.connection = None
-            if flight.direct:
+            if route is not None and route.held:
+                self._catch(flight, route)
+            elif flight.direct:
                 self._withdraw(flight)
-            elif flight.identifier not in self._waiting:
+            else:
                 self._take_back(flight, now)
-        self._retry_waiting(now)
+        self._ways.retry(now)
+
+    def _catch(self, flight: Flight, route: LiveRoute) -> None:
+        """Let a flight wait that was on its way when its deployment was held; it says nothing of any version yet."""
+        if not flight.direct and flight.fallback is None and route.stable is not None:
+            flight.lane, flight.tally = route.stable, route.stable.tally
+        self._ways.hold(flight)
 
     def _take_back(self, flight: Flight, now: int) -> None:
         if flight.fallback is None:
             self._account.leave_release(flight)
             flight.fallback = "rolled-back"
-        self._send_stable(flight, now)
+        self._ways.send_stable(flight, now)
 
     def _withdraw(self, flight: Flight) -> None:
-        del self.flights[flight.identifier]
+        self._refuse(flight, 409, f"version {flight.lane.version} was withdrawn while it was asked")
+
+    def _refuse(self, flight: Flight, status: int, sentence: str) -> None:
+        """Give up a request for which no version is to blame."""
+        self.flights.pop(flight.identifier, None)
         self._telemetry.unanswered += 1
-        sentence = f"version {flight.lane.version} was withdrawn while it was asked"
-        flight.refuse(409, problem(flight.kind, 409, sentence))
+        flight.refuse(status, problem(flight.kind, status, sentence))
 
 
 def _reason(status: int) -> str:

@@ -214,6 +214,15 @@ class HostLink:
             delay = min(delay * 2, _RETRY_LONGEST)
 
 
+class HeldLink:
+    """The way to a host that may be asked nothing now. The real link stays open behind it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.connection: Connection | None = None
+        self.tried = False
+
+
 class Links:
     """The links by socket path. Two deployments on one host share one."""
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from lastgood.domain.deployment import Role
 from lastgood.domain.route import Route, RouteTable, Target
-from lastgood.gateway.links import Connection
+from lastgood.gateway.links import Connection, HeldLink
 from lastgood.gateway.reflex import Cusum
 from lastgood.gateway.telemetry import Tally, Telemetry
 from lastgood.wire.frames import Request
@@ -28,7 +28,18 @@ class Link(Protocol):
 class Lane:
     """One version in one role of one deployment, and where its requests are counted."""
 
-    __slots__ = ("deployment", "head", "headers", "link", "name", "release", "role", "tally", "version")
+    __slots__ = (
+        "deployment",
+        "head",
+        "headers",
+        "held",
+        "link",
+        "name",
+        "release",
+        "role",
+        "tally",
+        "version",
+    )
 
     def __init__(self, deployment: str, target: Target, role: Role, link: Link, tally: Tally) -> None:
         self.deployment = deployment
@@ -36,6 +47,7 @@ class Lane:
         self.version = target.version
         self.role = role
         self.link = link
+        self.held = isinstance(link, HeldLink)
         self.tally = tally
         self.release = tally.release
         self.headers = _headers(target, tally.release)
@@ -63,10 +75,11 @@ class Split:
 class LiveRoute:
     """One deployment's route. ``direct`` holds every version that may be asked for by number.
 
+    While it is ``held``, no lane leads anywhere, so that the hot path need not ask.
     ``release`` is the one that the route names, though it may have no traffic (no ``split``) now.
     """
 
-    __slots__ = ("deployment", "direct", "model", "release", "split", "stable", "standby")
+    __slots__ = ("deployment", "direct", "held", "model", "release", "split", "stable", "standby")
 
     def __init__(
         self,
@@ -79,6 +92,7 @@ class LiveRoute:
         self.deployment = route.deployment
         self.model = route.model
         self.release = route.release
+        self.held = route.held
         self.stable = stable
         self.standby = standby
         self.split = split
@@ -123,7 +137,10 @@ def _compile(route: Route, link: Callable[[str], Link], telemetry: Telemetry) ->
         tally = telemetry.outside(route.deployment, route.model, target.version, role)
         if release is not None:
             tally = telemetry.staged(tally, release, route.stage)
-        return Lane(route.deployment, target, role, link(target.socket), tally)
+        way = link(target.socket)
+        if route.held:
+            way = HeldLink(way.path)
+        return Lane(route.deployment, target, role, way, tally)
 
     stable = lane(route.stable, Role.STABLE)
     candidate = lane(route.candidate, Role.CANDIDATE)
