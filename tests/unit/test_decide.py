@@ -4,108 +4,49 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from plights import (
+    ALERTING,
+    APPROVE,
+    AT_ONCE,
+    BROKEN,
+    BROKEN_HOST,
+    CANARY,
+    DUE,
+    FOREVER,
+    HOLDING,
+    LATE,
+    NOT_SHOWN,
+    NOW,
+    OPEN,
+    OTHERS_FAULT,
+    OUT,
+    PASSED,
+    PAUSE,
+    PROVING,
+    SHOWN,
+    STARTING,
+    TIMELY,
+    UNMEASURED,
+    WAY_BACK,
+    WEIGHT,
+    finding,
+    held,
+    release,
+    seen,
+    serving,
+    with_steps,
+)
 
 from lastgood.control.decide import decide
-from lastgood.control.moves import HostView, Situation, TakenOut
-from lastgood.control.promotion import waiting_for
-from lastgood.domain.deployment import Deployment
+from lastgood.control.moves import HostView
 from lastgood.domain.plan import (
-    Guardrail,
-    Metric,
     NoData,
     OnDeadline,
-    OnFail,
-    Plan,
-    PromoteWhen,
-    Step,
     StepKind,
-    Strategy,
 )
-from lastgood.domain.release import TERMINAL, TRANSITIONS, Event, Hold, HoldReason, Kind, Phase, Release
-from lastgood.domain.verdict import Finding, Verdict
+from lastgood.domain.release import TERMINAL, TRANSITIONS, Event, HoldReason, Phase, Release
+from lastgood.domain.verdict import Verdict
 
-NOW = 1_000.0
-READY, STARTING = HostView(ready=True, starts=1), HostView(starts=1)
-WEIGHT = Step(kind=StepKind.WEIGHT, weight=1000, duration=10.0, samples=50)
-PAUSE = Step(kind=StepKind.PAUSE, duration=60.0)
-FOREVER = Step(kind=StepKind.PAUSE, duration=None)
-APPROVE = Step(kind=StepKind.APPROVE, message="ask the fraud team")
-CANARY = Plan(
-    steps=(WEIGHT, WEIGHT),
-    guardrails=(Guardrail(name="errors", metric=Metric.ERRORS, share=1.0),),
-    watch=100.0,
-    deadline=5_000.0,
-)
-DUE = {"step_since": NOW - 11.0}
-
-
-def finding(
-    verdict: Verdict = Verdict.FAILED, on_fail: OnFail = OnFail.ROLLBACK, name: str = "errors", **more: Any
-) -> Finding:
-    """Return what a guardrail says."""
-    return Finding(
-        guardrail=name,
-        metric="errors",
-        verdict=verdict,
-        on_fail=on_fail,
-        sentence=f"{name} says so",
-        numbers={"n": 9},
-        **more,
-    )
-
-
-PASSED, OPEN = finding(Verdict.PASSED), finding(Verdict.INCONCLUSIVE)
-BROKEN, HOLDING, ALERTING = finding(), finding(on_fail=OnFail.HOLD), finding(on_fail=OnFail.ALERT)
-
-
-def release(phase: Phase, plan: Plan = CANARY, **more: Any) -> Release:
-    """Return version 2 on its way, with version 1 stable before it."""
-    facts: dict[str, Any] = {"previous": 1, "step_since": NOW, "phase_since": NOW, **more}
-    return Release(
-        id=7,
-        deployment="churn",
-        model="churn",
-        version=2,
-        plan=plan,
-        phase=phase,
-        created_at=0.0,
-        created_by="ada",
-        **facts,
-    )
-
-
-def seen(**more: Any) -> Situation:
-    """Return a calm sight: both hosts ready, nobody has acknowledged anything, nothing measured."""
-    facts: dict[str, Any] = {"candidate": READY, "target": READY, "last_good": 1, "acknowledged": False}
-    return Situation(now=NOW, **{**facts, **more})
-
-
-def serving(stable: int | None = 1) -> Deployment:
-    """Return the deployment with its stable version."""
-    return Deployment(name="churn", model="churn", stable=stable, release=7, generation=3)
-
-
-def with_steps(*steps: Step, **more: Any) -> Plan:
-    """Return the canary plan with other steps."""
-    return msgspec.structs.replace(CANARY, steps=steps, **more)
-
-
-def held(until: float | None = None, reason: HoldReason = HoldReason.PAUSE) -> dict[str, Any]:
-    """Return the hold of a paused release."""
-    return {"hold": Hold(reason, "held", until)}
-
-
-OUT = TakenOut(slot=0, failures=5, requests=7, log_likelihood=19.6)
-PROVING = msgspec.structs.replace(CANARY, promote_when=PromoteWhen.PROVEN)
-SHOWN, NOT_SHOWN = finding(Verdict.PASSED, proven=True), finding(Verdict.PASSED, proven=False)
-UNMEASURED = finding(Verdict.INCONCLUSIVE, no_data=NoData.FAIL)
-LATE, TIMELY = NOW - 1.0, NOW + 1.0
-AT_ONCE = Plan(strategy=Strategy.ALL_AT_ONCE)
-WAY_BACK = {"returning": True, "target": 1, "generation": 3, "reason": "bad", "cause": "bad"}
-BROKEN_HOST = HostView(failed=True, error="it raised", code="refused")
-OTHERS_FAULT = HostView(failed=True, error="changed on disk", code="corrupt")
 TURNS: dict[str, tuple[Release, dict[str, Any], int | None, Event | None]] = {
     # name: release, what differs from a calm sight, stable, the event that follows
     "taken up": (release(Phase.PENDING), {}, 1, Event.START),
@@ -489,134 +430,3 @@ def test_traffic_is_noted_once():
     assert "traffic_since" not in decide(later, serving(), seen(requests=50)).changes
     gate = release(Phase.VALIDATING, with_steps(APPROVE, WEIGHT))
     assert "traffic_since" not in decide(gate, serving(), seen()).changes
-
-
-HOSTS = st.builds(
-    HostView,
-    ready=st.booleans(),
-    failed=st.booleans(),
-    error=st.sampled_from(["", "it raised"]),
-    code=st.sampled_from(["", "refused", "corrupt", "unavailable"]),
-    starts=st.integers(0, 5),
-)
-FINDINGS = st.lists(
-    st.builds(
-        finding,
-        st.sampled_from(list(Verdict)),
-        st.sampled_from(list(OnFail)),
-        st.sampled_from(["errors", "health"]),
-        no_data=st.none() | st.sampled_from(list(NoData)),
-        proven=st.none() | st.booleans(),
-        dry_run=st.booleans(),
-    ),
-    max_size=3,
-).map(tuple)
-TIMES = st.sampled_from([0.0, LATE, NOW, TIMELY, NOW + 9_999.0])
-STEPS = st.lists(st.sampled_from([WEIGHT, PAUSE, FOREVER, APPROVE]), min_size=1, max_size=3).map(tuple)
-GUARDRAIL_NAMES = st.sampled_from([(), ("errors",), ("errors", "health")])
-
-
-@st.composite
-def plights(draw: st.DrawFn) -> tuple[Release, Deployment, Situation]:
-    """Draw a release in any phase, where it serves, and any sight of it."""
-    steps = draw(STEPS)
-    plan = with_steps(
-        *steps,
-        on_deadline=draw(st.sampled_from(list(OnDeadline))),
-        promote_when=draw(st.sampled_from(list(PromoteWhen))),
-        soak=draw(st.sampled_from([0.0, 60.0])),
-    )
-    phase = draw(st.sampled_from(list(Phase)))
-    returning = phase is Phase.ROLLING_BACK or (phase is Phase.STUCK and draw(st.booleans()))
-    now = release(
-        phase,
-        plan,
-        kind=draw(st.sampled_from(list(Kind))),
-        previous=draw(st.sampled_from([None, 1])),
-        step=draw(st.integers(0, len(steps) - 1)),
-        step_since=draw(TIMES),
-        phase_since=draw(TIMES),
-        deadline=draw(st.none() | TIMES),
-        traffic_since=draw(st.none() | TIMES),
-        hold=Hold(draw(st.sampled_from(list(HoldReason))), "held", draw(st.none() | TIMES))
-        if phase is Phase.PAUSED
-        else None,
-        target=1 if returning else None,
-        returning=returning,
-        aborting=returning and draw(st.booleans()),
-        generation=draw(st.sampled_from([None, 3])),
-        waived=draw(GUARDRAIL_NAMES),
-        alerted=draw(GUARDRAIL_NAMES),
-        cause="a cause",
-        reason="a reason",
-    )
-    sight = seen(
-        candidate=draw(HOSTS),
-        target=draw(st.none() | HOSTS),
-        last_good=draw(st.sampled_from([None, 1])),
-        acknowledged=now.generation is not None and draw(st.booleans()),
-        served=draw(st.booleans()),
-        findings=draw(FINDINGS),
-        requests=draw(st.integers(0, 100)),
-        taken_out=draw(st.sampled_from([(), (OUT,)])),
-    )
-    return now, serving(draw(st.sampled_from([None, 1, 2]))), sight
-
-
-@settings(max_examples=1_000, deadline=None)
-@given(plights())
-def test_every_move_is_legal_and_has_a_cause(plight):
-    """Whatever is seen in whatever phase: nothing is raised, and a move can be made and says why."""
-    now, deployment, sight = plight
-    move = decide(now, deployment, sight)
-    assert isinstance(waiting_for(now, sight), str)
-    if move is None:
-        return
-    assert not now.terminal
-    assert move.cause
-    after = (
-        now.with_changes(**move.changes)
-        if move.event is None
-        else now.after(move.event, NOW, cause=move.cause, **move.changes)
-    )
-    assert after.revision == now.revision + 1
-    assert 0 <= after.step < len(now.plan.steps)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.sampled_from([(Phase.PROGRESSING, WEIGHT, {}), (Phase.PAUSED, PAUSE, held(LATE))]),
-    FINDINGS,
-    GUARDRAIL_NAMES,
-)
-def test_all_traffic_is_given_only_after_the_evidence(end, findings, waived):
-    """At the end of the last step the release is promoted exactly when no guardrail that is in force objects.
-
-    Nothing objects that is on a dry run, nor what may be without data, as long as something was measured.
-    """
-    phase, last, hold = end
-    now = release(phase, with_steps(WEIGHT, last), step=1, waived=waived, **DUE, **hold)
-    move = decide(now, serving(), seen(findings=findings, requests=50))
-    objects = [
-        one
-        for one in findings
-        if not one.dry_run
-        and (
-            (
-                one.verdict is not Verdict.PASSED
-                and one.on_fail is not OnFail.ALERT
-                and one.guardrail not in waived
-                and not (one.no_data is NoData.IGNORE and one.verdict is not Verdict.FAILED)
-            )
-            or (  # rolls back, or is told first
-                (one.verdict is Verdict.FAILED or one.no_data is NoData.FAIL)
-                and not (one.on_fail is OnFail.HOLD and one.guardrail in waived)
-            )
-        )
-    ]
-    unmeasured = bool(findings) and all(one.no_data is not None for one in findings)
-    promoted = move is not None and move.event is Event.PROMOTE
-    assert promoted == (not objects and not unmeasured)
-    if promoted:
-        assert move.told["rule"] == "measured"
-        assert move.findings == findings
