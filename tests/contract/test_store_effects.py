@@ -231,6 +231,7 @@ def _old_database(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(
             "ALTER TABLE ledger DROP COLUMN bound_from; ALTER TABLE history DROP COLUMN event;"
+            "DROP TABLE traffic; DROP TABLE IF EXISTS kept;"  # of later migrations
             "UPDATE history SET good = 1 WHERE deployment = 'other';"
             "UPDATE alembic_version SET version_num = 'm0002'"
         )
