@@ -15,7 +15,7 @@ from lastgood.domain.plan import Channel
 from lastgood.domain.release import Release
 from lastgood.domain.replay import Tables
 from lastgood.domain.route import RouteTable
-from lastgood.domain.snapshot import Quarantine, Schema, Snapshot
+from lastgood.domain.snapshot import Kept, Quarantine, Schema, Snapshot
 from lastgood.domain.traffic import Stratum, TrafficMinute
 from lastgood.domain.version import Version
 from lastgood.wire.fleet import Desired, Observed
@@ -229,6 +229,22 @@ class Reports(Protocol):
 
     def forget(self, slot: int, epoch: int) -> None:
         """Drop the report of a worker that is gone and whose counts have been used."""
+
+
+class KeptStore(Protocol):
+    """What is kept of live data. :meth:`ReleaseStore.commit` writes it together with the release it belongs to."""
+
+    def kept(self, token: str) -> Kept | None:
+        """Return what is, or was, kept under ``token``."""
+
+    def all_kept(self) -> list[Kept]:
+        """Return everything that still takes room, by source and release."""
+
+    def note(self, one: Kept, event: EventDraft | None = None) -> None:
+        """Replace what is known of a token, with the event that says so, in one transaction.
+
+        :raises LastgoodError: ``not_found`` for a token that nothing was kept under.
+        """
 
 
 class DataSource(Protocol):

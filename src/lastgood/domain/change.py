@@ -8,6 +8,7 @@ from lastgood.domain.deployment import Deployment, Failure
 from lastgood.domain.event import EventDraft
 from lastgood.domain.plan import Channel
 from lastgood.domain.release import Release
+from lastgood.domain.snapshot import Kept
 from lastgood.domain.traffic import Stratum
 
 
@@ -31,6 +32,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     lifted: str | None = None
     events: tuple[EventDraft, ...] = ()
     notify: tuple[Channel, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -142,3 +142,33 @@ def snapshot_token(release: int) -> str:
 def restore_token(release: int) -> str:
     """Return the token under which a release stages its way back; what that replaces is kept under it, too."""
     return f"r{release}_restore"
+
+
+class KeptKind(StrEnum):
+    """What is kept of a source's data."""
+
+    SNAPSHOT = "snapshot"  # captured before a release
+    STAGED = "staged"  # a copy beside the live data, ready to be swapped in
+    QUARANTINE = "quarantine"  # what a restore replaced
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that takes room in a source, by the token it is kept under. ``freed_at`` is set once it is gone.
+
+    ``snapshot`` is what was captured, or what is staged, or what a quarantine was replaced with. ``quarantine`` is known
+    once its rows have been counted; ``trouble`` says why they could not be yet. ``freed_by`` is who let it go.
+    """
+
+    token: str
+    kind: KeptKind
+    source: str
+    model: str
+    deployment: str
+    release: int
+    version: int
+    at: float
+    snapshot: Snapshot
+    quarantine: Quarantine | None = None
+    trouble: str = ""
+    freed_at: float | None = None
+    freed_by: str = ""

@@ -13,6 +13,7 @@ from lastgood.store.database import Database
 from lastgood.store.documents import FORMAT, fingerprint, from_text, to_text
 from lastgood.store.effects import own_event, with_effects
 from lastgood.store.history import append_entry, entry_from, lift, mark_failed
+from lastgood.store.kept import write_kept
 from lastgood.store.ledger import Ledger, read_ledger, record, save_ledger
 from lastgood.store.outbox import queue
 from lastgood.store.schema import LATEST, UNDER_WAY, WAY_BACK, deployments, history, releases
@@ -150,6 +151,8 @@ def _commit(connection: Connection, change: Change) -> Change:
     if whole.release is not None:
         effects["release"] = _write_release(connection, whole.release)
     effects |= _write_history(connection, whole, before.sequence + max(len(whole.events), 1))
+    for one in whole.kept:
+        write_kept(connection, one)
     drafts = whole.events
     if effects and not drafts:
         drafts = (own_event(whole, _moment(whole)),)

@@ -209,6 +209,21 @@ traffic: Final = Table(  # refers to nothing: what is counted of a deployment ne
     Index("traffic_by_minute", "minute"),
 )
 
+kept: Final = Table(  # by the token under which a source keeps it
+    "kept",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("release", Whole, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("freed_at", Double),
+    Column("format", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+)
+HERE: Final = kept.c.freed_at.is_(None)
+Index("kept_here", kept.c.source, kept.c.release, sqlite_where=HERE, postgresql_where=HERE)
+
 outbox: Final = Table(  # ``outcome``: NULL while it waits, then sent or given_up
     "outbox",
     metadata,
