@@ -34,7 +34,7 @@ from lastgood.sources.sqlite_record import (
     restore_of,
     swapped_now,
 )
-from lastgood.sources.sqlite_rows import whole_digest
+from lastgood.sources.sqlite_rows import Content, whole_digest
 from lastgood.sources.sqlite_session import check_library, opened, opened_kept, reading, writing
 from lastgood.sources.sqlite_stage import stage
 
@@ -93,7 +93,8 @@ class SqliteSource:
         with opened_kept(part) as connection:
             layout = layout_of(connection)
             rehearse(layout, layout)
-        return self._keep(token, part, taken_at, begun)
+            content = whole_digest(connection, layout)
+        return self._keep(token, part, content, taken_at, begun)
 
     def _part(self, token: str) -> Path:
         folder = self._notes.folder(token)
@@ -103,10 +104,8 @@ class SqliteSource:
             raise _storage(error) from None
         return folder / f"{_DATA}.part"
 
-    def _keep(self, token: str, part: Path, taken_at: float, begun: float) -> Snapshot:
-        """Read the file back, give it its final name and note what it is."""
-        with opened_kept(part) as connection:
-            digest, rows, columns = whole_digest(connection, layout_of(connection))
+    def _keep(self, token: str, part: Path, content: Content, taken_at: float, begun: float) -> Snapshot:
+        """Give the file that was read back its final name, and note what it is."""
         final = part.with_name(_DATA)
         try:
             sync_file(part)
@@ -123,9 +122,9 @@ class SqliteSource:
             taken_at=taken_at,
             seconds=time.monotonic() - begun,
             size_bytes=final.stat().st_size,
-            rows=rows,
-            schema=schema_of(columns),
-            digest=digest,
+            rows=content.rows,
+            schema=schema_of(content.columns),
+            digest=content.digest,
             place={"file": f"{token}/{_DATA}", "sha256": whole},
         )
         self._notes.write(token, _SNAPSHOT, snapshot)
@@ -216,9 +215,9 @@ class SqliteSource:
         begun, part = time.monotonic(), self._part(token)
         build(self._path, known.replaced, part, self._reached)
         with opened_kept(part) as copy:
-            check_copy(copy, known.replaced.layout, self._path, known.replaced)
+            content = check_copy(copy, self._path, known.replaced)
         self._reached("compared")
-        return self._keep(token, part, known.at, begun)
+        return self._keep(token, part, content, known.at, begun)
 
     def release(self, token: str) -> int:
         """Free the kept file, and our tables in the live file."""

@@ -1,7 +1,6 @@
 """Copies of a live SQLite file, and of what a restore replaced in it, as files that nobody changes any more."""
 
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.sources.sqlite_flip import Placed
 from lastgood.sources.sqlite_layout import OURS, Layout, layout_of, quoted, table_of
 from lastgood.sources.sqlite_record import drop_tables
-from lastgood.sources.sqlite_rows import Copy, whole_digest
+from lastgood.sources.sqlite_rows import Content, Copy, whole_digest
 from lastgood.sources.sqlite_session import attach, created, opened, reading, writing
 
 
@@ -70,22 +69,18 @@ def set_sequence(connection: sqlite3.Connection, table: str, number: int) -> Non
     connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, number))
 
 
-def check_copy(connection: sqlite3.Connection, layout: Layout, live: Path, replaced: Placed) -> None:
-    """Compare what was written with what is still in the live file, row by row through their digests.
+def check_copy(connection: sqlite3.Connection, live: Path, replaced: Placed) -> Content:
+    """Compare what was written with what is still in the live file, row by row through their digests; return it.
 
     :raises LastgoodError: ``corrupt``.
     """
-    copied, _, _ = whole_digest(connection, layout)
+    copied = whole_digest(connection, layout_of(connection))
     with opened(live) as source:
-        there, _, _ = whole_digest(source, replaced.layout, replaced.tables)
-    if layout != layout_of(connection) or copied != there:
+        there = whole_digest(source, replaced.layout, replaced.tables)
+    if copied.digest != there.digest:
         raise LastgoodError(
             Code.CORRUPT,
             "The copy of what was replaced differs from it.",
             "It is still in the live file; try again, and check the disk.",
         )
-
-
-def now() -> float:
-    """Return the seconds since 1970."""
-    return time.time()
+    return copied

@@ -8,6 +8,7 @@ before it commits. Other connections see the schema's number change and prepare 
 
 import sqlite3
 from contextlib import closing
+from typing import Final
 
 import msgspec
 
@@ -16,7 +17,8 @@ from lastgood.sources.sqlite_layout import OURS, Item, Layout, layout_of, quoted
 from lastgood.sources.sqlite_rows import source_columns
 from lastgood.sources.sqlite_session import writing
 
-_AUTO = "sqlite_autoindex_"
+INDEX: Final = ":index"  # how our names for indexes end
+_AUTO: Final = "sqlite_autoindex_"
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +37,7 @@ def placed(layout: Layout, token: str, kind: str) -> Placed:
         if item.kind == "table":
             tables[item.name] = name
         elif item.kind == "index":
-            indexes[item.name] = name
+            indexes[item.name] = f"{name}{INDEX}"
     return Placed(layout=layout, tables=tables, indexes=indexes)
 
 
@@ -45,16 +47,12 @@ def prefix(token: str, kind: str) -> str:
 
 
 def create_staged(connection: sqlite3.Connection, staged: Placed) -> None:
-    """Make the staged tables, empty, with their indexes; call it in a transaction."""
-    for item in staged.layout.items:
-        if item.kind == "table":
-            connection.execute(renamed_sql(item.sql, staged.tables[item.name]))
-    for item in staged.layout.items:
-        if item.kind == "index":
-            connection.execute(_staged_index(item, staged))
+    """Make the staged tables, empty and without their indexes; call it in a transaction."""
+    for item in staged.layout.tables():
+        connection.execute(renamed_sql(item.sql, staged.tables[item.name]))
 
 
-def _staged_index(item: Item, staged: Placed) -> str:
+def staged_index(item: Item, staged: Placed) -> str:
     """Return the SQL of an index on the staged table; SQLite stores ``CREATE INDEX name ON table(...)`` as written."""
     named = renamed_sql(item.sql, staged.indexes[item.name])
     head = named[: named.index(quoted(staged.indexes[item.name]))] + quoted(staged.indexes[item.name])
@@ -82,7 +80,10 @@ def flip(connection: sqlite3.Connection, staged: Placed, token: str) -> Placed:
         (sql,) = connection.execute(
             "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?", (name,)
         ).fetchone()
-        _rename_index(connection, name, aside, renamed_sql(sql, aside))
+        connection.execute(
+            "UPDATE sqlite_schema SET name = ?, sql = ? WHERE type = 'index' AND name = ?",
+            (aside, renamed_sql(sql, aside), name),
+        )
     for item in staged.layout.items:
         _enter(connection, item, staged)
     number = connection.execute("PRAGMA schema_version").fetchone()[0]
@@ -110,18 +111,16 @@ def _enter(connection: sqlite3.Connection, item: Item, staged: Placed) -> None:
         if item.name in staged.layout.sequence:
             connection.execute("UPDATE sqlite_sequence SET name = ? WHERE name = ?", (item.name, hidden))
     elif item.kind == "index":
-        _rename_index(connection, staged.indexes[item.name], item.name, item.sql)
+        # Staged as an index, or as a table with the index's own tree.
+        connection.execute(
+            "UPDATE sqlite_schema SET type = 'index', name = ?, tbl_name = ?, sql = ? WHERE name = ?",
+            (item.name, item.table, item.sql, staged.indexes[item.name]),
+        )
     else:
         connection.execute(
             "INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) VALUES (?, ?, ?, 0, ?)",
             (item.kind, item.name, item.table, item.sql),
         )
-
-
-def _rename_index(connection: sqlite3.Connection, name: str, to: str, sql: str) -> None:
-    connection.execute(
-        "UPDATE sqlite_schema SET name = ?, sql = ? WHERE type = 'index' AND name = ?", (to, sql, name)
-    )
 
 
 def rehearse(live: Layout, wanted: Layout) -> None:
@@ -131,11 +130,16 @@ def rehearse(live: Layout, wanted: Layout) -> None:
     """
     try:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            for item in live.items:
-                connection.execute(item.sql)
+            for kind in ("table", "index", "view", "trigger"):
+                for item in live.items:
+                    if item.kind == kind:
+                        connection.execute(item.sql)
             staged = placed(wanted, "rehearsal", "new")
             with writing(connection):
                 create_staged(connection, staged)
+                for item in wanted.items:
+                    if item.kind == "index":
+                        connection.execute(staged_index(item, staged))
                 for name in staged.tables.values():
                     columns = source_columns(table_of(connection, name))
                     into = f"{quoted(name)} ({columns})"

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from lastgood.errors import Code, LastgoodError
-from lastgood.sources.sqlite_flip import Placed
+from lastgood.sources.sqlite_flip import INDEX, Placed
 from lastgood.sources.sqlite_layout import OURS, quoted, table_of
 from lastgood.sources.sqlite_rows import Removal
 from lastgood.sources.sqlite_session import in_chunks, writing
@@ -103,7 +103,9 @@ def drop_tables(connection: sqlite3.Connection, begin: str, reached: Callable[[s
             (kind, len(begin), begin),
         ).fetchall()
         for (name,) in found:
-            if kind == "table":
+            if kind == "table" and not name.endswith(
+                INDEX
+            ):  # an index's tree is small enough to drop at once
                 removal = Removal(connection, table_of(connection, name))
 
                 def step(rows: int, removal: Removal = removal) -> bool:

@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from lastgood.domain.snapshot import Column
 from lastgood.sources.digest import RowsDigest, content_digest, schema_of
 from lastgood.sources.sqlite_layout import Layout, Table, quoted, table_of
@@ -78,13 +80,18 @@ def rows_digest(connection: sqlite3.Connection, table: Table, schema: str = "mai
     return digest
 
 
+class Content(msgspec.Struct, frozen=True):
+    """What reading everything came to: the digest, and rows and columns by table."""
+
+    digest: str
+    rows: dict[str, int]
+    columns: dict[str, tuple[Column, ...]]
+
+
 def whole_digest(
     connection: sqlite3.Connection, layout: Layout, places: Mapping[str, str] | None = None
-) -> tuple[str, dict[str, int], dict[str, tuple[Column, ...]]]:
-    """Return the digest of a content, the rows by table, and the columns by table.
-
-    ``places`` says under which names the tables are here, where that is not their own.
-    """
+) -> Content:
+    """Read and hash everything. ``places`` says under which names the tables are here, where not their own."""
     digests, rows, columns = {}, {}, {}
     for item in layout.tables():
         table = table_of(connection, item.name if places is None else places[item.name])
@@ -95,7 +102,7 @@ def whole_digest(
         "sequence": layout.sequence,
         "versions": [layout.user_version, layout.application_id],
     }
-    return content_digest(schema_of(columns), digests, also), rows, columns
+    return Content(content_digest(schema_of(columns), digests, also), rows, columns)
 
 
 class Copy:

@@ -9,7 +9,8 @@ import msgspec
 from lastgood.domain.snapshot import Snapshot
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.sqlite_copy import set_sequence
-from lastgood.sources.sqlite_flip import Placed, create_staged, placed, prefix, rehearse
+from lastgood.sources.sqlite_flip import Placed, create_staged, placed, prefix, rehearse, staged_index
+from lastgood.sources.sqlite_index import build_index
 from lastgood.sources.sqlite_layout import layout_of, quoted, table_of
 from lastgood.sources.sqlite_record import STAGED, STAGING, Restore, drop_tables, forget, record
 from lastgood.sources.sqlite_rows import Copy, whole_digest
@@ -32,7 +33,7 @@ def stage(live: Path, kept: Path, snapshot: Snapshot, token: str, reached: Calla
         if connection.execute("PRAGMA main.journal_mode").fetchone()[0] == "wal":
             connection.execute("PRAGMA main.synchronous = NORMAL")
         try:
-            _fill(connection, restore, token, reached)
+            _fill(connection, kept, restore, token, reached)
         except (LastgoodError, sqlite3.Error) as error:
             _remove(connection, token, error)
             raise
@@ -43,7 +44,11 @@ def stage(live: Path, kept: Path, snapshot: Snapshot, token: str, reached: Calla
 
 
 def _fill(
-    connection: sqlite3.Connection, restore: Restore, token: str, reached: Callable[[str], None]
+    connection: sqlite3.Connection,
+    kept: Path,
+    restore: Restore,
+    token: str,
+    reached: Callable[[str], None],
 ) -> None:
     staged: Placed = restore.staged
     with writing(connection):
@@ -57,11 +62,15 @@ def _fill(
         )
         in_chunks(connection, rows.step)
         reached("staged a table")
+    for item in staged.layout.items:
+        if item.kind == "index":
+            build_index(connection, kept, item, staged.indexes[item.name], staged_index(item, staged))
+            reached("staged an index")
     with writing(connection):
         for name, number in staged.layout.sequence.items():
             set_sequence(connection, staged.tables[name], number)
-    found, _, _ = whole_digest(connection, staged.layout, staged.tables)
-    if found != restore.digest:
+    found = whole_digest(connection, staged.layout, staged.tables)
+    if found.digest != restore.digest:
         raise LastgoodError(
             Code.CORRUPT,
             "What was staged reads differently from the snapshot.",
