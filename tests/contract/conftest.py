@@ -6,6 +6,16 @@ from pathlib import Path
 import pytest
 from store_samples import Stores, open_stores
 
+# One process for each step, or a catalog with a synchronous commit for each: a kill at every point takes long there.
+SLOW_KILLS = ("CommandRig", "IcebergRig")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the kills of slow rigs to ``make test-slow``; their other properties are looked at every time."""
+    for item in items:
+        if item.name.startswith("test_a_kill_anywhere") and any(rig in item.name for rig in SLOW_KILLS):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(params=["memory", "file"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:

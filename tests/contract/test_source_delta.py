@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 import json
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,16 @@ import pyroaring
 from deltalake import DeltaTable, write_deltalake
 
 from lastgood.errors import Code, LastgoodError
+from lastgood.ports import DataSource
 from lastgood.sources import arrow_rows
-from lastgood.sources.delta import create, open_table
-from lastgood.sources.lake import LakeSource
+from lastgood.sources.delta import create
 
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 
 
-def source(tmp_path: Path, reached: Callable[[str], None] = lambda _: None, **options: Any) -> LakeSource:
+def source(tmp_path: Path, reached: Callable[[str], None] = lambda _: None, **options: Any) -> DataSource:
     given = {"uri": str(tmp_path / "table"), "table": "t", **options}
-    return LakeSource("features", open_table("features", given), tmp_path / "kept", reached=reached)
+    return create("features", given, tmp_path / "kept", reached=reached)
 
 
 def rows(tmp_path: Path) -> list[dict[str, Any]]:
@@ -234,3 +235,10 @@ def test_a_table_that_is_not_there_is_not_found(tmp_path: Path, monkeypatch: Any
     failed(Code.NOT_FOUND, lambda: source(tmp_path).schema())
     without = source(tmp_path, storage_options={"key": "env:NOT_SET_ANYWHERE"})
     assert "NOT_SET_ANYWHERE" in failed(Code.UNAVAILABLE, without.schema).message
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, monkeypatch: Any) -> None:
+    """A package that is not installed is an error with the command, not a traceback; options are looked at first."""
+    monkeypatch.setitem(sys.modules, "deltalake", None)
+    monkeypatch.delitem(sys.modules, "lastgood.sources.delta_table")
+    assert "lastgood[delta]" in failed(Code.UNAVAILABLE, lambda: source(tmp_path)).next_step

@@ -1,5 +1,6 @@
 """What is special about Iceberg tables: schema, partitioning and order come back, tags pin, commits race."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,8 @@ from pyiceberg.table import Table
 from pyiceberg.types import StringType
 
 from lastgood.errors import Code, LastgoodError
-from lastgood.sources.iceberg import create, open_table
-from lastgood.sources.lake import LakeSource
+from lastgood.ports import DataSource
+from lastgood.sources.iceberg import create
 
 NAME = "shop.features"
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
@@ -35,9 +36,9 @@ def properties(tmp_path: Path) -> dict[str, str]:
     return {"uri": f"sqlite:///{tmp_path}/catalog.db", "warehouse": f"file://{tmp_path}/warehouse"}
 
 
-def source(tmp_path: Path, reached: Callable[[str], None] = lambda _: None, **options: Any) -> LakeSource:
+def source(tmp_path: Path, reached: Callable[[str], None] = lambda _: None, **options: Any) -> DataSource:
     given = {"table": NAME, "catalog": {"type": "sql", **properties(tmp_path)}, **options}
-    return LakeSource("features", open_table("features", given), tmp_path / "kept", reached=reached)
+    return create("features", given, tmp_path / "kept", reached=reached)
 
 
 def append(catalog: SqlCatalog, *ids: int) -> None:
@@ -209,3 +210,10 @@ def test_a_table_that_is_not_there_is_not_found(tmp_path: Path, catalog: SqlCata
     """A wrong name is said plainly, a missing one is refused by the option's name."""
     failed(Code.NOT_FOUND, source(tmp_path, table="shop.nothing").schema)
     assert "table" in failed(Code.INVALID, lambda: create("features", {}, tmp_path)).message
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, monkeypatch: Any) -> None:
+    """A package that is not installed is an error with the command, not a traceback; options are looked at first."""
+    monkeypatch.setitem(sys.modules, "pyiceberg.catalog", None)
+    monkeypatch.delitem(sys.modules, "lastgood.sources.iceberg_table")
+    assert "lastgood[iceberg]" in failed(Code.UNAVAILABLE, lambda: source(tmp_path)).next_step

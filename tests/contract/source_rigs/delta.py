@@ -14,8 +14,8 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from lastgood.domain.snapshot import Snapshot
-from lastgood.sources.delta import create, open_table
-from lastgood.sources.lake import LakeSource
+from lastgood.ports import DataSource
+from lastgood.sources.delta import create
 from source_rigs import FIRST_WRITTEN, Activity, Reached, background, json_ids
 
 OLD = pa.schema([("id", pa.int64()), ("text", pa.string())])
@@ -38,10 +38,8 @@ class DeltaRig:
     def options(self) -> dict[str, Any]:
         return {"uri": self.uri, "table": self.tables[0], "swap_seconds": 20}
 
-    def source(self, reached: Reached | None = None) -> LakeSource:
-        if reached is None:
-            return create("features", self.options(), self._kept)
-        return LakeSource("features", open_table("features", self.options()), self._kept, reached=reached)
+    def source(self, reached: Reached | None = None) -> DataSource:
+        return create("features", self.options(), self._kept, reached=reached or (lambda _: None))
 
     def _try(self, act: Callable[[DeltaTable], object]) -> None:
         """Commit, trying again when somebody else was first: every client of such a table does."""

@@ -16,8 +16,8 @@ from pyiceberg.table import Table
 from pyiceberg.types import DoubleType
 
 from lastgood.domain.snapshot import Snapshot
-from lastgood.sources.iceberg import create, open_table
-from lastgood.sources.lake import LakeSource
+from lastgood.ports import DataSource
+from lastgood.sources.iceberg import create
 from source_rigs import FIRST_WRITTEN, Activity, Reached, background, json_ids
 
 OLD = pa.schema([("id", pa.int64()), ("text", pa.string())])
@@ -45,10 +45,8 @@ class IcebergRig:
     def options(self) -> dict[str, Any]:
         return {"table": self.tables[0], "swap_seconds": 20, "catalog": {"type": "sql", **self.catalog()}}
 
-    def source(self, reached: Reached | None = None) -> LakeSource:
-        if reached is None:
-            return create("features", self.options(), self._kept)
-        return LakeSource("features", open_table("features", self.options()), self._kept, reached=reached)
+    def source(self, reached: Reached | None = None) -> DataSource:
+        return create("features", self.options(), self._kept, reached=reached or (lambda _: None))
 
     def use(self, act: Callable[[Table], Any]) -> Any:
         """Load the table anew and use it; a commit is tried again when somebody else was first, as every client does."""
