@@ -17,6 +17,7 @@ BENCHES = {
     "footprint": "memory, and start to first answer",
     "throughput": "requests a second and latency, against the same work written by hand",
     "mlflow_serve": "requests a second, against mlflow models serve",
+    "data": "capturing and putting back data, against each source's own tool; what clients notice",
     "evidence": "how soon a worse candidate is found, against other tools' rules; and what judging costs",
 }
 

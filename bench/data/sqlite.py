@@ -1,0 +1,194 @@
+"""The SQLite source against SQLite's own backup, in one run; and what its clients notice.
+
+    python bench/data/sqlite.py [--large]      (10 and 100 MB; --large adds 1 GB)
+
+Both journal modes. The swap is measured with a reader and a writer in processes of their own.
+"""
+
+import os
+import random
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from clients import Clients, running
+
+from lastgood.domain.snapshot import Snapshot
+from lastgood.sources.sqlite import SqliteSource
+
+LIMIT_RATIO = 1.5
+LIMIT_P99 = 2.0
+LIMIT_SWAP_MS = 200.0
+SWAPS = 15
+ROW_BYTES = 127  # measured: the file's bytes for each row of the table below, with its index
+
+
+def fill(path: Path, megabytes: int, journal: str) -> None:
+    """Write a feature table: a key, an indexed text, eight numbers, a note."""
+    chance = random.Random(7)
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute(f"PRAGMA journal_mode = {journal}")
+        raw.execute(
+            "CREATE TABLE features (id INTEGER PRIMARY KEY, text TEXT, "
+            + ", ".join(f"f{number} REAL" for number in range(8))
+            + ", note TEXT)"
+        )
+        raw.execute("CREATE INDEX by_text ON features (text)")
+        raw.execute("PRAGMA synchronous = OFF")
+        raw.execute("BEGIN")
+        raw.executemany(
+            "INSERT INTO features VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                (n, f"user-{n * 7919 % 10_000_019}", *(chance.random() for _ in range(8)), f"note {n}")
+                for n in range(megabytes * 1_000_000 // ROW_BYTES)
+            ),
+        )
+        raw.execute("COMMIT")
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def seconds(act: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+def own_backup(live: Path, to: Path) -> None:
+    """Copy as the sqlite3 shell's .backup does, and wait for the disk, as the source does."""
+    to.unlink(missing_ok=True)
+    with closing(sqlite3.connect(live)) as source, closing(sqlite3.connect(to)) as copy:
+        source.backup(copy)
+    descriptor = os.open(to, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def compared(source: SqliteSource, live: Path, folder: Path) -> tuple[dict[str, float], Snapshot]:
+    """Return median seconds of three turns each, taken in turn."""
+    taken: dict[str, list[float]] = {"backup": [], "capture": [], "stage": [], "verify": []}
+    for turn in range(3):
+        taken["backup"].append(seconds(lambda: own_backup(live, folder / "own.db")))
+        token = f"kept{turn}"
+        taken["capture"].append(seconds(lambda token=token: source.capture(token)))
+        snapshot = source.capture(token)
+        taken["verify"].append(seconds(lambda snapshot=snapshot: source.verify(snapshot)))
+        taken["stage"].append(seconds(lambda snapshot=snapshot: source.stage_restore(snapshot, "trial")))
+        source.release("trial")
+        if turn < 2:
+            source.release(token)
+    return {name: statistics.median(times) for name, times in taken.items()}, snapshot
+
+
+def swaps(source: SqliteSource, snapshot: Snapshot) -> tuple[list[float], float]:
+    """Return the milliseconds of each swap, and the seconds of moving what was replaced to quarantine."""
+    taken, aside = [], 0.0
+    for number in range(SWAPS):
+        token = f"back{number}"
+        source.stage_restore(snapshot, token)
+        taken.append(seconds(lambda token=token: source.swap(token)) * 1000)
+        if number == 0:
+            with tempfile.TemporaryDirectory() as exports:
+                aside = seconds(lambda token=token, to=Path(exports): source.quarantine(snapshot, token, to))
+        source.release(token)
+    return sorted(taken), aside
+
+
+def measure(megabytes: int, journal: str, folder: Path) -> bool:
+    live = folder / "live.db"
+    fill(live, megabytes, journal)
+    source = SqliteSource("bench", live, folder / "kept", lock_seconds=10.0)
+    print(f"\n{live.stat().st_size / 1e6:.0f} MB, journal_mode={journal}")
+    taken, snapshot = compared(source, live, folder)
+    good = True
+    for name, words in (
+        ("capture", "capture, read back"),
+        ("stage", "staged inside the live file, read back"),
+    ):
+        ratio = taken[name] / taken["backup"]
+        good &= ratio <= LIMIT_RATIO
+        print(
+            f"  {words:<40} {taken[name]:7.2f} s   own backup {taken['backup']:6.2f} s   {ratio:5.1f}x "
+            f"(goal {LIMIT_RATIO}x){'' if ratio <= LIMIT_RATIO else '  MISSED'}"
+        )
+    print(f"  verify {taken['verify']:.2f} s")
+    clients, moments = busy(source, live, snapshot)
+    good &= report(clients, moments, gated=journal == "wal")
+    return good
+
+
+def busy(
+    source: SqliteSource, live: Path, snapshot: Snapshot
+) -> tuple[Clients, dict[str, tuple[float, float]]]:
+    """Do everything under clients; return what they measured and from when to when each part was."""
+    moments: dict[str, tuple[float, float]] = {}
+    with running(live) as clients:
+
+        def part(name: str, act: Callable[[], object]) -> None:
+            begun = time.monotonic()
+            act()
+            moments[name] = (begun, time.monotonic())
+
+        part("before", lambda: time.sleep(3.0))
+
+        def captures() -> None:
+            until, number = time.monotonic() + 3.0, 0
+            while time.monotonic() < until:
+                source.capture(f"busy{number}")
+                source.release(f"busy{number}")
+                number += 1
+
+        part("capture", captures)
+        part("stage", lambda: source.stage_restore(snapshot, "first"))
+        part("swap", lambda: source.swap("first"))
+        with tempfile.TemporaryDirectory() as exports:
+            part("quarantine", lambda: source.quarantine(snapshot, "first", Path(exports)))
+        source.release("first")
+        taken = []
+        for number in range(SWAPS):
+            source.stage_restore(snapshot, f"back{number}")
+            taken.append(seconds(lambda number=number: source.swap(f"back{number}")) * 1000)
+            source.release(f"back{number}")
+    print(
+        f"  swap under clients: median {statistics.median(taken):.1f} ms, longest of {SWAPS} {max(taken):.1f} ms"
+    )
+    clients.times["swap"] = [(0.0, ms) for ms in taken]
+    return clients, moments
+
+
+def report(clients: Clients, moments: dict[str, tuple[float, float]], *, gated: bool) -> bool:
+    good = max(ms for _, ms in clients.times["swap"]) <= LIMIT_SWAP_MS
+    for kind in ("read", "write"):
+        before = clients.p99(kind, *moments["before"])
+        for name in ("capture", "stage", "quarantine"):
+            try:
+                now = clients.p99(kind, *moments[name])
+            except AssertionError:
+                continue  # over before there was anything to measure
+            goal = name == "capture" and gated
+            missed = goal and now > LIMIT_P99 * before
+            good &= not missed
+            print(
+                f"  {kind} p99 before {before:6.2f} ms, during {name:<10} {now:7.2f} ms  {now / before:5.1f}x, "
+                f"longest {clients.longest(kind, *moments[name]):7.1f} ms"
+                f"{f' (goal {LIMIT_P99:.0f}x)' if goal else ''}{'  MISSED' if missed else ''}"
+            )
+    return good
+
+
+def main() -> int:
+    sizes = [10, 100, *([1000] if "--large" in sys.argv else [])]
+    good = True
+    for megabytes in sizes:
+        for journal in ("wal", "delete") if megabytes == 100 else ("wal",):
+            with tempfile.TemporaryDirectory(prefix="lastgood-bench-") as folder:
+                good &= measure(megabytes, journal, Path(folder))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
