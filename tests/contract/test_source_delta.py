@@ -92,6 +92,11 @@ def test_a_commit_just_before_the_swap_is_in_quarantine(tmp_path: Path) -> None:
     assert rows(tmp_path) == [{"id": 1}, {"id": 2}]
     assert (quarantine.tables["t"].added, quarantine.tables["t"].removed) == (3, 0)
     assert quarantine.kept.rows == {"t": 5}
+    source(tmp_path).stage_restore(quarantine.kept, "forward")
+    source(tmp_path).swap("forward")
+    assert source(tmp_path).capture("again").digest == quarantine.kept.digest, (
+        "though only new files were read"
+    )
 
 
 def test_writers_that_are_always_first_end_in_a_timeout(tmp_path: Path) -> None:
@@ -202,8 +207,13 @@ def test_rows_are_compared_in_parts_when_they_are_many() -> None:
     for many in (0, 7_000_000):
         taken: list[Any] = []
         found = arrow_rows.difference(lambda: old, lambda: new, many, taken.extend)
-        assert (found.added, found.removed) == (2, 2)
+        assert (found.added.rows, found.removed.rows) == (2, 2)
         assert sorted(row["id"] for row in taken) == [2, 4]
+        sums = [arrow_rows.RowSum(), arrow_rows.RowSum()]
+        for each, batches in zip(sums, (old, new), strict=True):
+            for batch in batches:
+                each.add(batch)
+        assert found.after(sums[0]) == sums[1], "the sum follows from the difference"
 
 
 def test_an_empty_new_column_changes_no_row() -> None:

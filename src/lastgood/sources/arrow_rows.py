@@ -28,6 +28,11 @@ class RowSum(msgspec.Struct):
         self.rows += batch.num_rows
         self.total = (self.total + sum(int.from_bytes(each, "big") for each in row_hashes(batch))) % _MODULUS
 
+    def count(self, row: bytes, times: int = 1) -> None:
+        """Take in the hash of a row that is there several times."""
+        self.rows += times
+        self.total = (self.total + int.from_bytes(row, "big") * times) % _MODULUS
+
     def value(self) -> str:
         """Return both as one text."""
         return f"{self.rows}:{self.total:064x}"
@@ -76,10 +81,15 @@ def _bytes(column: pa.Array) -> pa.Array:
 
 
 class Difference(msgspec.Struct):
-    """How many rows one set has that the other has not."""
+    """The rows that one set has and the other has not: how many, and the sums of their hashes."""
 
-    added: int = 0
-    removed: int = 0
+    added: RowSum = msgspec.field(default_factory=RowSum)
+    removed: RowSum = msgspec.field(default_factory=RowSum)
+
+    def after(self, old: RowSum) -> RowSum:
+        """Return the sum of the new set, given that of the old one: no row that is in both need be read."""
+        rows = old.rows - self.removed.rows + self.added.rows
+        return RowSum(rows, (old.total - self.removed.total + self.added.total) % _MODULUS)
 
 
 def difference(
@@ -100,11 +110,14 @@ def difference(
         for batch in old():
             known.update(each for each in row_hashes(batch) if each[0] % parts == part)
         for batch in new():
-            places = list(_unknown(row_hashes(batch), known, part, parts))
+            hashes = row_hashes(batch)
+            places = list(_unknown(hashes, known, part, parts))
+            for place in places:
+                found.added.count(hashes[place])
             if places:
-                found.added += len(places)
                 take(batch.take(pa.array(places)).to_pylist())
-        found.removed += known.total()
+        for row, times in known.items():
+            found.removed.count(row, times)
     return found
 
 

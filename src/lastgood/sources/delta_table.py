@@ -6,7 +6,7 @@ was committed until then is in the version that it replaces. Its token is in the
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import unquote
@@ -22,7 +22,7 @@ from deltalake.fs import DeltaStorageHandler
 from lastgood.domain.snapshot import Column
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.hidden_texts import HiddenTexts
-from lastgood.sources.lake import State, Swap
+from lastgood.sources.lake_state import State, Swap
 from lastgood.sources.streams import stream_digest
 
 _MARK: Final = "lastgood.token"
@@ -31,7 +31,7 @@ _SHOWN_CHARACTERS: Final = 200
 
 
 class DeltaLakeTable:
-    """The :class:`~lastgood.sources.lake.LakeTable` of one Delta table."""
+    """The :class:`~lastgood.sources.lake_state.LakeTable` of one Delta table."""
 
     provider = "delta"
 
@@ -62,12 +62,12 @@ class DeltaLakeTable:
             part = pad.FileSystemDataset(fragments, whole.schema, whole.format, whole.filesystem)
             yield from part.to_batches(use_threads=False)
 
-    def file_digests(self, state: State) -> Iterator[tuple[str, str | None]]:
+    def file_digests(self, state: State, besides: Collection[str] = ()) -> Iterator[tuple[str, str | None]]:
         """See the protocol."""
         with self._spoken():
             store = DeltaStorageHandler(self._uri, self._storage.read() or None, dict(state.files))
             files = pafs.PyFileSystem(store)
-            for path in sorted(state.files):
+            for path in sorted(state.files.keys() - set(besides)):
                 try:
                     with files.open_input_stream(path) as file:
                         yield path, stream_digest(file)

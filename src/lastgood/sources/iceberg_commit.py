@@ -12,7 +12,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.update import TableRequirement, TableUpdate
 
 from lastgood.errors import Code, LastgoodError
-from lastgood.sources.lake import Swap
+from lastgood.sources.lake_state import Swap
 
 _TAG: Final = "lastgood-"
 _PROPERTY: Final = "lastgood.swap."

@@ -6,7 +6,7 @@ table's properties; it holds only if branch and schema are still what was looked
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Final, cast
 
@@ -25,14 +25,14 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.sources import iceberg_commit
 from lastgood.sources.hidden_texts import HiddenTexts
 from lastgood.sources.iceberg_commit import Place
-from lastgood.sources.lake import State, Swap
+from lastgood.sources.lake_state import State, Swap
 from lastgood.sources.streams import stream_digest
 
 _SHOWN_CHARACTERS: Final = 200
 
 
 class IcebergTable:
-    """The :class:`~lastgood.sources.lake.LakeTable` of one Iceberg table."""
+    """The :class:`~lastgood.sources.lake_state.LakeTable` of one Iceberg table."""
 
     provider = "iceberg"
 
@@ -60,10 +60,10 @@ class IcebergTable:
             scan = ArrowScan(table.metadata, table.io, self._schema(table, place), AlwaysTrue())
             yield from scan.to_record_batches(tasks)
 
-    def file_digests(self, state: State) -> Iterator[tuple[str, str | None]]:
+    def file_digests(self, state: State, besides: Collection[str] = ()) -> Iterator[tuple[str, str | None]]:
         """See the protocol."""
         with self._opened() as table:
-            for path in sorted(state.files):
+            for path in sorted(state.files.keys() - set(besides)):
                 try:
                     with table.io.new_input(path).open() as file:
                         yield path, stream_digest(file)

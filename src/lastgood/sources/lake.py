@@ -7,80 +7,31 @@ cleaning it away: verifying reads the files again, and a missing one is a way ba
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
 
 import msgspec
-import pyarrow as pa
 
-from lastgood.domain.snapshot import Column, Gained, Quarantine, Schema, Snapshot
+from lastgood.domain.snapshot import Gained, Quarantine, Schema, Snapshot
 from lastgood.errors import Code, LastgoodError
-from lastgood.sources.arrow_rows import RowSum, difference
+from lastgood.sources.arrow_rows import Difference, RowSum, difference
 from lastgood.sources.digest import content_digest, schema_of, value_digest
 from lastgood.sources.export import RowsFile, export_name
+from lastgood.sources.lake_state import LakeTable, State, Swap
 from lastgood.sources.notes import Notes
 from lastgood.sources.tokens import checked
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """One state of a table: where the format finds it, its columns, its files with their bytes, and what else tells.
-
-    ``also`` is what must agree besides the files (deleted rows, partitions). ``divisible`` says that files can be read
-    one by one; else the rows are those of all of them together.
-    """
-
-    place: dict[str, Any]
-    columns: tuple[Column, ...]
-    files: dict[str, int]
-    also: str = ""
-    divisible: bool = True
-
-    def is_like(self, other: "State") -> bool:
-        """Whether both are the same content, made of the same files."""
-        return (self.columns, self.files, self.also) == (other.columns, other.files, other.also)
-
-
-class Swap(msgspec.Struct, frozen=True):
-    """The commit of a restore: the places of what it replaced and of what it made."""
-
-    before: dict[str, Any]
-    after: dict[str, Any]
-
-
-class LakeTable(Protocol):
-    """One table of one format. Errors are those of the port."""
-
-    provider: str
-    table: str
-
-    def live(self) -> State:
-        """Return the newest state."""
-
-    def at(self, place: dict[str, Any]) -> State:
-        """Return the state at a place; ``not_found`` when the table does not keep it any more."""
-
-    def batches(self, state: State, only: frozenset[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows; of some files only, when the state is divisible."""
-
-    def file_digests(self, state: State) -> Iterator[tuple[str, str | None]]:
-        """Yield each file with the SHA-256 of its bytes, None when it is not there."""
-
-    def pin(self, token: str, state: State) -> None:
-        """Ask the format to keep the state, as far as it can. Idempotent."""
-
-    def unpin(self, token: str) -> None:
-        """Take the pin away. Idempotent."""
-
-    def put_back(self, state: State, token: str, reached: Callable[[str], None]) -> Swap:
-        """Make the state the newest in one commit that names the token; whatever was committed before is ``before``."""
-
-    def find_swap(self, token: str, target: State | None) -> Swap | None:
-        """Look for the commit that names the token; with ``target``, one that did not bring it back is none."""
-
-
 class _Manifest(msgspec.Struct, frozen=True):
+    """What a snapshot is made of: the digest of each file, and the sum of its rows' hashes."""
+
     digests: dict[str, str]
+    rows: int
+    total: str
+
+    def sum(self) -> RowSum:
+        return RowSum(self.rows, int(self.total, 16))
 
 
 class LakeSource:
@@ -158,10 +109,18 @@ class LakeSource:
                 "Only a restore that happened has a quarantine.",
             )
         old, new = self._table.at(snapshot.place), self._table.at(swap.before)
-        kept = self._notes.read(token, "snapshot", Snapshot) or self._described(token, new, time.time())
-        self._reached("quarantine.described")
-        gained = self._gained(old, new, sum(snapshot.rows.values()), exports)
+        taken_at = time.time()
+        found, gained = self._gained(old, new, sum(snapshot.rows.values()), exports)
         self._reached("quarantine.exported")
+        kept = self._notes.read(token, "snapshot", Snapshot)
+        if kept is None:
+            manifest = self._notes.read(snapshot.token, "manifest", _Manifest)
+            alike = old.columns == new.columns and old.divisible and new.divisible
+            if manifest is not None and alike:
+                kept = self._described(token, new, taken_at, manifest.digests, found.after(manifest.sum()))
+            else:
+                kept = self._described(token, new, taken_at)
+        self._reached("quarantine.described")
         quarantine = Quarantine(
             token=token, since=snapshot.token, kept=kept, tables={self._table.table: gained}
         )
@@ -201,15 +160,24 @@ class LakeSource:
             self._notes.note_swap(token, swap)
         return swap
 
-    def _described(self, token: str, state: State, taken_at: float) -> Snapshot:
-        """Read a state whole, note its files, and return it as the snapshot ``token``."""
+    def _described(
+        self,
+        token: str,
+        state: State,
+        taken_at: float,
+        known: Mapping[str, str] = MappingProxyType({}),
+        rows: RowSum | None = None,
+    ) -> Snapshot:
+        """Read a state but for what is ``known`` of it, note its files, and return it as the snapshot ``token``."""
         began = time.monotonic()
-        digests = dict(self._file_digests(state))
-        rows = RowSum()
-        for batch in self._table.batches(state):
-            rows.add(batch)
+        digests = {path: digest for path, digest in known.items() if path in state.files}
+        digests |= self._file_digests(state, digests.keys())
+        if rows is None:
+            rows = RowSum()
+            for batch in self._table.batches(state):
+                rows.add(batch)
         self._reached("described.read")
-        self._notes.write(token, "manifest", _Manifest(digests))
+        self._notes.write(token, "manifest", _Manifest(digests, rows.rows, f"{rows.total:x}"))
         self._reached("described.manifest")
         schema = self._schema(state)
         snapshot = Snapshot(
@@ -228,8 +196,8 @@ class LakeSource:
         self._reached("described.noted")
         return snapshot
 
-    def _file_digests(self, state: State) -> Iterator[tuple[str, str]]:
-        for path, digest in self._table.file_digests(state):
+    def _file_digests(self, state: State, besides: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+        for path, digest in self._table.file_digests(state, besides):
             if digest is None:
                 raise LastgoodError(
                     Code.NOT_FOUND,
@@ -266,7 +234,7 @@ class LakeSource:
                     "Bring the file back from a backup, or capture again.",
                 )
 
-    def _gained(self, old: State, new: State, rows: int, exports: Path) -> Gained:
+    def _gained(self, old: State, new: State, rows: int, exports: Path) -> tuple[Difference, Gained]:
         only_old: frozenset[str] | None = None
         only_new: frozenset[str] | None = None
         if old.divisible and new.divisible:
@@ -286,4 +254,5 @@ class LakeSource:
             raise LastgoodError(
                 Code.STORAGE, f"The export {name!r} cannot be written: {error.strerror}.", "Make room."
             ) from None
-        return Gained(added=found.added, removed=found.removed, export=name if found.added else None)
+        added, removed = found.added.rows, found.removed.rows
+        return found, Gained(added=added, removed=removed, export=name if added else None)
