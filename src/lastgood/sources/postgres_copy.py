@@ -13,6 +13,7 @@ _TABLES: Final[LiteralString] = (
     "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = %(schema)s AND c.relkind = 'r' ORDER BY c.relname COLLATE \"C\""
 )
+_CALLS: Final = 500  # in one statement; the server has a limit of columns
 
 
 def table_names(connection: Session, schema: str) -> list[str]:
@@ -43,8 +44,7 @@ def copy_bare(connection: Session, source: str, target: str, definitions: Defini
     _run(connection, definitions.early)
     for table in definitions.tables:
         connection.execute(_filling(table, source, target))
-    for counter in definitions.counters:
-        set_counter(connection, target, counter)
+    set_counters(connection, target, definitions.counters)
 
 
 def finish(connection: Session, target: str, definitions: Definitions) -> None:
@@ -62,12 +62,15 @@ def finish(connection: Session, target: str, definitions: Definitions) -> None:
         connection.execute(sql.SQL("ANALYZE {}").format(tables))
 
 
-def set_counter(connection: Session, schema: str, counter: Counter) -> None:
-    """Put a sequence where ``counter`` says."""
-    name = sql.Identifier(schema, counter.name).as_string(connection)
-    connection.execute(
-        "SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, %s)", [name, counter.value, counter.is_called]
-    )
+def set_counters(connection: Session, schema: str, counters: Iterable[Counter]) -> None:
+    """Put the sequences of a schema where ``counters`` say."""
+    each = sql.SQL("pg_catalog.setval({}::pg_catalog.regclass, {}, {})")
+    calls = [
+        each.format(sql.Identifier(schema, it.name).as_string(connection), it.value, it.is_called)
+        for it in counters
+    ]
+    for start in range(0, len(calls), _CALLS):
+        connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls[start : start + _CALLS])))
 
 
 def _filling(table: Table, source: str, target: str) -> sql.Composed:

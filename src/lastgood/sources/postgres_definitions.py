@@ -97,14 +97,17 @@ def read_definitions(connection: Session, schema: str) -> Definitions:
 
 def read_counters(connection: Session, schema: str) -> tuple[Counter, ...]:
     """Read where each sequence of the schema stands, identity columns' included; sorted by name."""
-    found = []
-    names = connection.execute(catalogue.SEQUENCE_NAMES, {"schema": schema}).fetchall()
-    for (name,) in names:
-        query = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, name))
-        row = connection.execute(query).fetchone()
-        assert row is not None
-        found.append(Counter(name, int(row[0]), bool(row[1])))
-    return tuple(found)
+    names = [row[0] for row in connection.execute(catalogue.SEQUENCE_NAMES, {"schema": schema}).fetchall()]
+    if not names:
+        return ()
+    each = sql.SQL(
+        "SELECT {}, last_value, is_called FROM {}"
+    )  # one question for all: a swap asks it with locks held
+    asked = sql.SQL(" UNION ALL ").join(each.format(name, sql.Identifier(schema, name)) for name in names)
+    found = {
+        row[0]: Counter(row[0], int(row[1]), bool(row[2])) for row in connection.execute(asked).fetchall()
+    }
+    return tuple(found[name] for name in names)
 
 
 def _tables(connection: Session) -> tuple[tuple[Table, ...], dict[str, str]]:

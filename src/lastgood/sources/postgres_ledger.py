@@ -63,6 +63,7 @@ def exists(connection: Session, schema: str) -> bool:
 
 def keep(connection: Session, place: str, definitions: Definitions, snapshot: bytes | None) -> None:
     """Remember a schema and all that cannot be read from its tables, in the transaction that makes it."""
+    forget(connection, place)  # what was remembered of a schema that somebody dropped
     connection.execute(
         "INSERT INTO lastgood.kept (place, definitions, snapshot, made_by)"
         " VALUES (%s, %s, %s, pg_catalog.pg_current_xact_id())",

@@ -67,7 +67,7 @@ class PostgresSource:
         place = ledger.places(self._live, checked(token)).snapshot
         with self._session(token) as connection:
             stored = ledger.kept_snapshot(connection, place)
-            if stored is not None:
+            if stored is not None and ledger.exists(connection, place):
                 return msgspec.json.decode(stored, type=Snapshot)
             self._there(connection)
             begun, taken_at = time.monotonic(), time.time()
@@ -173,6 +173,7 @@ class PostgresSource:
         with self._session(token) as connection:
             for place in (places.snapshot, places.staged, places.replaced):
                 if not ledger.exists(connection, place):
+                    ledger.forget(connection, place)  # somebody else may have dropped it
                     continue
                 with connection.transaction():
                     freed += ledger.size_of(connection, place)

@@ -7,13 +7,14 @@ again when the locks are gone, and find the new one; sessions plan their prepare
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, LiteralString
 
 from psycopg import errors, sql
 
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources import postgres_ledger as ledger
-from lastgood.sources.postgres_copy import set_counter, table_names
+from lastgood.sources.postgres_copy import set_counters, table_names
 from lastgood.sources.postgres_definitions import Counter, read_counters
 from lastgood.sources.postgres_refusals import refuse_outside
 from lastgood.sources.postgres_rights import SCHEMA_RIGHTS
@@ -21,6 +22,9 @@ from lastgood.sources.postgres_session import Session
 
 _PAUSE_SECONDS: Final = 0.1
 _TRY: Final[LiteralString] = "SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = '300ms'"
+# The server ends an autovacuum that is in the way, but only once somebody has waited for this long; a second would be
+# longer than any try. Not every user may say so (GRANT SET ON PARAMETER deadlock_timeout): then autovacuum is waited for.
+_IMPATIENT: Final[LiteralString] = "SET deadlock_timeout = '20ms'"
 _NO_LIMIT: Final[LiteralString] = "SET LOCAL statement_timeout = 0"
 
 _VIEWS: Final[LiteralString] = """
@@ -72,6 +76,8 @@ def swap(connection: Session, live: str, token: str, seconds: float, reached: Ca
     :raises LastgoodError: ``timeout`` naming the process that stood in the way; live data is as before.
     """
     begun_here = time.monotonic()
+    with suppress(errors.InsufficientPrivilege):
+        connection.execute(_IMPATIENT)
     row = connection.execute("SELECT pg_catalog.clock_timestamp()").fetchone()
     assert row is not None
     while True:
@@ -128,33 +134,40 @@ def _lock(connection: Session, live: str) -> None:
         connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(tables))
     # LOCK TABLE on a view would lock what it reads in other schemas, too, and cannot lock a materialised one. Naming the
     # owner again changes nothing, and takes the same lock on the view alone.
-    for name, owner in connection.execute(_VIEWS, {"schema": live}).fetchall():
-        connection.execute(
-            sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(live, name), sql.Identifier(owner))
-        )
+    view = sql.SQL("ALTER TABLE {} OWNER TO {}")
+    _together(
+        connection,
+        [
+            view.format(sql.Identifier(live, name), sql.Identifier(owner))
+            for name, owner in connection.execute(_VIEWS, {"schema": live}).fetchall()
+        ],
+    )
     if table_names(connection, live) != names:  # a table was made while the locks were taken
         raise HeldError(None, None)
 
 
 def _carry_counters(connection: Session, live: str, staged: str) -> None:
     """Take each sequence to where live data's was: a number that was given out is never given out again."""
-    steps: dict[str, tuple[Any, ...]] = {}
-    for name, *step in connection.execute(_STEPS, {"schema": live}).fetchall():
-        # The same step again changes nothing, and nobody draws a number until the transaction ends.
-        connection.execute(
-            sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}").format(
-                sql.Identifier(live, name), sql.Literal(step[0])
-            )
-        )
-    for name, *step in connection.execute(_STEPS, {"schema": staged}).fetchall():
-        steps[name] = tuple(step)
+    same = sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}")
+    # The same step again changes nothing, and nobody draws a number until the transaction ends.
+    _together(
+        connection,
+        [
+            same.format(sql.Identifier(live, name), step)
+            for name, step, _, _ in connection.execute(_STEPS, {"schema": live}).fetchall()
+        ],
+    )
+    steps = {name: step for name, *step in connection.execute(_STEPS, {"schema": staged}).fetchall()}
     restored = {counter.name: counter for counter in read_counters(connection, staged)}
-    for counter in read_counters(connection, live):
-        if counter.name in restored and _is_ahead(counter, restored[counter.name], steps[counter.name]):
-            set_counter(connection, staged, counter)
+    ahead = [
+        counter
+        for counter in read_counters(connection, live)
+        if counter.name in restored and _is_ahead(counter, restored[counter.name], steps[counter.name])
+    ]
+    set_counters(connection, staged, ahead)
 
 
-def _is_ahead(counter: Counter, other: Counter, step: tuple[Any, ...]) -> bool:
+def _is_ahead(counter: Counter, other: Counter, step: list[Any]) -> bool:
     increment, lowest, highest = step
     if not lowest <= counter.value <= highest:
         return False
@@ -170,6 +183,12 @@ def _withdraw(connection: Session, schema: str) -> None:
                 sql.Identifier(schema), sql.SQL(", ".join(grantees))
             )
         )
+
+
+def _together(connection: Session, statements: list[sql.Composed]) -> None:
+    """Send statements as one: everybody waits meanwhile, and each way to the server takes time."""
+    if statements:
+        connection.execute(sql.SQL("; ").join(statements))
 
 
 def _rename(connection: Session, schema: str, name: str) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from lastgood.domain.snapshot import Snapshot
+from lastgood.errors import Code, LastgoodError
 from lastgood.sources.postgres_session import Address
 from lastgood.sources.postgres_source import PostgresSource
 from postgres_server import binaries, database
@@ -260,3 +262,25 @@ def text(client: psycopg.Connection[tuple[Any, ...]], table: str) -> str:
         [LIVE, table],
     ).fetchone()
     return "text" if row is None else "body"
+
+
+def refused(code: Code, act: Any, *arguments: Any) -> LastgoodError:
+    with pytest.raises(LastgoodError) as caught:
+        act(*arguments)
+    assert caught.value.code == code, str(caught.value)
+    assert caught.value.next_step
+    return caught.value
+
+
+def run(url: str, *statements: str) -> list[Any]:
+    with closing(psycopg.connect(url, autocommit=True)) as client:
+        for statement in statements:
+            cursor = client.execute(sql.SQL(statement))  # type: ignore[arg-type]
+        return cursor.fetchall() if cursor.description else []
+
+
+def schemas(url: str) -> set[str]:
+    rows = run(
+        url, "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+    )
+    return {row[0] for row in rows}
