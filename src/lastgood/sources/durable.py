@@ -50,16 +50,6 @@ def read_note(path: Path, kind: type[Note]) -> Note | None:
         ) from None
 
 
-def remove_file(path: Path) -> int:
-    """Delete the file and return its bytes, 0 when there is none."""
-    try:
-        size = path.lstat().st_size
-        path.unlink()
-    except FileNotFoundError:
-        return 0
-    return size
-
-
 def sync_file(path: Path) -> None:
     """Return when the file's bytes are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

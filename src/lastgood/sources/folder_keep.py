@@ -33,7 +33,7 @@ def copy_settled(source: Path, files: Path, *, link: bool, seconds: float) -> No
     deadline = time.monotonic() + seconds
     copied: Look = {}
     while True:
-        seen = look(source)
+        seen = look(source, linking=link)
         for path in sorted(copied, reverse=True):
             if path not in seen or seen[path].kind != copied[path].kind:
                 _remove(files / path)
@@ -41,7 +41,7 @@ def copy_settled(source: Path, files: Path, *, link: bool, seconds: float) -> No
         fresh = {path: each for path, each in seen.items() if copied.get(path) != each or each.kind == FOLDER}
         try:
             copy_tree(source, files, fresh, link=link)
-            if look(source) == seen:
+            if look(source, linking=link) == seen:
                 return
             copied = seen
         except FileNotFoundError:  # something went away under the copy: each of this pass may be there or not

@@ -62,15 +62,17 @@ class Seen(msgspec.Struct, frozen=True):
 Look = dict[str, Seen]
 
 
-def look(root: Path) -> Look:
+def look(root: Path, *, linking: bool = False) -> Look:
     """Look at everything in a folder without reading any file.
+
+    ``linking`` leaves out when files' inodes changed: making a hard link changes that too.
 
     :raises LastgoodError: ``refused`` for a link that leads outside, for pipes and devices, and for a name that is no
         text.
     :raises OSError: the folder is not there, or cannot be read. What goes away during the look is left out.
     """
     real = os.path.realpath(root)
-    seen: Look = {".": _seen(os.lstat(real), "")}
+    seen: Look = {".": _seen(os.lstat(real), "", linking=linking)}
     waiting = [""]
     while waiting:
         inside = waiting.pop()
@@ -83,7 +85,7 @@ def look(root: Path) -> Look:
         for each in found:
             path = f"{inside}/{each.name}" if inside else each.name
             try:
-                seen[path] = _look_at(real, path, each)
+                seen[path] = _look_at(real, path, each, linking=linking)
             except FileNotFoundError:
                 continue
             if seen[path].kind == FOLDER:
@@ -91,7 +93,7 @@ def look(root: Path) -> Look:
     return seen
 
 
-def _look_at(real: str, path: str, each: "os.DirEntry[str]") -> Seen:
+def _look_at(real: str, path: str, each: "os.DirEntry[str]", *, linking: bool) -> Seen:
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -108,21 +110,22 @@ def _look_at(real: str, path: str, each: "os.DirEntry[str]") -> Seen:
                 f"The symbolic link {path!r} leads outside the folder.",
                 "Make it relative and keep it inside, or put the file itself there.",
             )
-        return _seen(found, target)
+        return _seen(found, target, linking=linking)
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise LastgoodError(
             Code.REFUSED,
             f"{path!r} is neither a file nor a folder.",
             "Keep pipes, sockets and devices elsewhere.",
         )
-    return _seen(found, "")
+    return _seen(found, "", linking=linking)
 
 
-def _seen(found: os.stat_result, target: str) -> Seen:
+def _seen(found: os.stat_result, target: str, *, linking: bool) -> Seen:
     kind = FOLDER if stat.S_ISDIR(found.st_mode) else LINK if stat.S_ISLNK(found.st_mode) else FILE
     size = found.st_size if kind == FILE else 0
     mode = 0 if kind == LINK else stat.S_IMODE(found.st_mode)
-    return Seen(kind, mode, size, found.st_ino, max(found.st_mtime_ns, found.st_ctime_ns), target)
+    changed = found.st_mtime_ns if linking else max(found.st_mtime_ns, found.st_ctime_ns)
+    return Seen(kind, mode, size, found.st_ino, changed, target)
 
 
 def manifest_of(root: Path, seen: Look) -> Manifest:

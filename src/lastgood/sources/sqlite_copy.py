@@ -1,8 +1,10 @@
 """Copies of a live SQLite file, and of what a restore replaced in it, as files that nobody changes any more."""
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.sqlite_flip import Placed
@@ -11,14 +13,19 @@ from lastgood.sources.sqlite_record import drop_tables
 from lastgood.sources.sqlite_rows import Content, Copy, whole_digest
 from lastgood.sources.sqlite_session import attach, created, opened, reading, writing
 
+_BACKUP_PAGES: Final = 256
+
 
 def back_up(live: Path, to: Path) -> None:
     """Copy the live file by SQLite's own backup, as one state, and take our own tables out of the copy."""
-    with opened(live) as source, created(to) as copy:
-        with reading(
-            source
-        ):  # the backup reads through this connection: it has the lock already, and waits for none
-            source.backup(copy)
+    with opened(live) as source, created(to) as copy, to.open("rb") as written:
+
+        def on_disk(*_: int) -> None:
+            os.fdatasync(written.fileno())  # bit by bit: else other writers' next sync waits for all of it
+
+        # The backup reads through this connection: it has its lock already, and nobody's commit makes it start again.
+        with reading(source):
+            source.backup(copy, pages=_BACKUP_PAGES, progress=on_disk)
         copy.execute("PRAGMA journal_mode = DELETE")
         drop_tables(copy, OURS, lambda _: None)
 

@@ -19,7 +19,7 @@ BACKGROUND_WAIT_SECONDS: Final = (
 )
 _CACHE_KIB: Final = 65_536
 _OLDEST: Final = (3, 37, 0)  # PRAGMA table_list and STRICT tables
-_CHUNK_SECONDS: Final = 0.010  # what one chunk may take while it holds the write lock
+_CHUNK_SECONDS: Final = 0.005  # what one chunk may take while it holds the write lock
 _PAUSE_SECONDS: Final = 0.004
 _CHUNK_ROWS_MAX: Final = 20_000
 
