@@ -149,8 +149,8 @@ class Command:
 
     def swap(self, token: str) -> None:
         """See the port. A program that exits well but answers ``swapped: false`` afterwards has failed."""
-        if self.swapped(token):
-            return
+        if self._notes.swap_of(token, _Told) is not None:
+            return  # requests are held: what the program can tell by itself is not asked first
         self._reached("swap.begin")
         self._ask("swap", _Answered, token=token)
         self._reached("swap.done")
