@@ -24,7 +24,7 @@ from lastgood.sources.sqlite import SqliteSource
 LIMIT_RATIO = 1.5
 LIMIT_P99 = 2.0
 LIMIT_SWAP_MS = 200.0
-SWAPS = 15
+SWAPS = 7
 ROW_BYTES = 127  # measured: the file's bytes for each row of the table below, with its index
 
 
@@ -82,20 +82,6 @@ def compared(source: SqliteSource, live: Path, folder: Path) -> tuple[dict[str, 
         if turn < 2:
             source.release(token)
     return {name: statistics.median(times) for name, times in taken.items()}, snapshot
-
-
-def swaps(source: SqliteSource, snapshot: Snapshot) -> tuple[list[float], float]:
-    """Return the milliseconds of each swap, and the seconds of moving what was replaced to quarantine."""
-    taken, aside = [], 0.0
-    for number in range(SWAPS):
-        token = f"back{number}"
-        source.stage_restore(snapshot, token)
-        taken.append(seconds(lambda token=token: source.swap(token)) * 1000)
-        if number == 0:
-            with tempfile.TemporaryDirectory() as exports:
-                aside = seconds(lambda token=token, to=Path(exports): source.quarantine(snapshot, token, to))
-        source.release(token)
-    return sorted(taken), aside
 
 
 def measure(megabytes: int, journal: str, folder: Path) -> bool:

@@ -72,8 +72,9 @@ def test_indexes_written_in_their_own_order_are_indexes(tmp_path: Path, monkeypa
     source.stage_restore(snapshot, "back")
     with closing(sqlite3.connect(live)) as client:
         trees = {row[0] for row in client.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        assert len([name for name in trees if name.endswith(":index")]) == 4, (
-            "NULLs and expressions go another way"
+        client.execute("VACUUM")
+        assert len([name for name in trees if name.endswith(":index")]) == 3, (
+            "NULLs, expressions and row numbers go another way"
         )
     source.swap("back")
     assert checked(live) == before

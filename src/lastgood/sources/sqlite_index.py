@@ -3,8 +3,8 @@
 Filling an index row by row, in another order than its own, rewrites its pages over and over. So a big one is written in its
 own order, as a table WITHOUT ROWID of the index's fields: in SQLite's file format that is the very same tree of the very
 same records. The swap then enters its root as the index. Such a table cannot hold NULL in its key, and what an expression
-or a condition comes to is only known to the index itself; those indexes are made in one statement, during which writers wait
-(about 0.4 s for a million rows).
+or a condition comes to is only known to the index itself; those indexes, and those of tables without a primary key, are made in
+one statement, during which writers wait (about 0.4 s for a million rows).
 """
 
 import sqlite3
@@ -84,7 +84,8 @@ def _fields(source: sqlite3.Connection, item: Item, table: Table) -> list[Field]
     ).fetchall()
     name = quoted(item.table)
     large = source.execute(f"SELECT 1 FROM {name} LIMIT 1 OFFSET ?", (_SMALL_ROWS,)).fetchone()
-    if partial or large is None or any(cid == -2 for cid, *_ in found):  # -2 is an expression
+    # Column -2 is an expression. Row numbers that no column shows may change when somebody runs VACUUM meanwhile.
+    if partial or large is None or table.implicit or any(cid == -2 for cid, *_ in found):
         return None
     fields = [
         Field(quoted(table.key[0] if cid == -1 else column), collation, bool(down))
