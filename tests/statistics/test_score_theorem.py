@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom, nchypergeom_fisher
 
 from lastgood.stats import score
-from lastgood.stats.hypergeometric import laws
+from lastgood.stats.hypergeometric import FewLaws, laws, laws_by_ratio
 
 VECTORS = json.loads((Path(__file__).parent / "score_vectors.json").read_text())
 
@@ -166,6 +166,36 @@ def test_the_laws_are_fishers(n1: int, n0: int, events: int) -> None:
     middle = (table.low + table.high) // 2
     assert table.at_least(middle) == pytest.approx(null.sf(middle - 1), rel=1e-9)
     assert table.below(middle)[0] == pytest.approx(null.cdf(middle - 1), rel=1e-9)
+
+
+@pytest.mark.parametrize("margin", [1e-3, 1.2, 40.0])
+@pytest.mark.parametrize(
+    ("n1", "n0", "events"), [(10, 90, 3), (40, 60, 47), (1, 10**9, 1), (10**9, 1, 40), (7, 2, 6)]
+)
+def test_few_points_give_the_same_laws_as_arrays(n1: int, n0: int, events: int, margin: float) -> None:
+    """Plain floats over a small support give the norms and tails that arrays give."""
+    ratios = (1.3, 5.0, 100.0)
+    few = laws_by_ratio(n1, n0, events, margin, ratios)
+    arrays = laws(n1, n0, events, math.log(margin) + np.log(np.array([1.0, *ratios])))
+    assert isinstance(few, FewLaws)
+    assert (few.low, few.high, few.origin) == (arrays.low, arrays.high, arrays.origin)
+    assert few.log_norms() == pytest.approx(arrays.log_norms(), abs=1e-12)
+    for x in range(few.low, few.high + 2):
+        assert few.below(x) == pytest.approx(list(arrays.below(x)), rel=1e-12)
+        assert few.at_least(x) == pytest.approx(arrays.at_least(x), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("counts", "margin", "ratio"),
+    [((10, 10**10 - 10, 40), 1e-30, 100.0), ((40, 60, 40), 1e300, 100.0), ((40, 60, 30), 1.0, 1e300)],
+)
+def test_a_law_that_plain_floats_cannot_hold_is_left_to_arrays(
+    counts: tuple[int, int, int], margin: float, ratio: float
+) -> None:
+    """Margins and ratios so extreme that weights overflow or vanish give finite norms all the same."""
+    table = laws_by_ratio(*counts, margin, (ratio,))
+    assert not isinstance(table, FewLaws)
+    assert math.isfinite(table.log_norms()[0])
 
 
 @pytest.mark.parametrize(("n1", "n0", "events"), [(20_000, 30_000, 11_000), (5_000, 10**6, 9_000)])

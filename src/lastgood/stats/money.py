@@ -24,7 +24,14 @@ def log(value: float) -> float:
 def log_sum(logs: Sequence[float]) -> float:
     """Return the logarithm of the sum of the exponentials, without overflow; one of them must be finite."""
     top = max(logs)
-    return top + math.log(math.fsum(math.exp(value - top) for value in logs))
+    return top + math.log(math.fsum([math.exp(value - top) for value in logs]))
+
+
+def log_add(one: float, other: float) -> float:
+    """Return the logarithm of the sum of two exponentials, without overflow; one of them must be finite."""
+    if one < other:
+        one, other = other, one
+    return one + math.log1p(math.exp(other - one))
 
 
 def hand_out(
@@ -38,4 +45,4 @@ def hand_out(
     if part <= 0.0:
         return tuple(log_money), cash
     pairs = zip(log_money, prior, strict=True)
-    return tuple(log_sum((own, math.log(share * part))) for own, share in pairs), cash - part
+    return tuple([log_add(own, math.log(share * part)) for own, share in pairs]), cash - part

@@ -23,14 +23,15 @@ another bound.
 """
 
 import math
+import operator
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
-import numpy as np
 
-from lastgood.stats.hypergeometric import MAX_TRIALS, Laws, laws
+from lastgood.stats.hypergeometric import MAX_TRIALS, FewLaws, Laws, laws_by_ratio
 from lastgood.stats.money import CASH, hand_out, log, log_sum
 
 RATIOS: Final = (1.3, 1.8, 2.8, 5.0, 12.0, 100.0)
@@ -102,10 +103,19 @@ def update(state: Score, n1: int, bad1: int, n0: int, bad0: int) -> Score:
     if n1 + n0 == 0:
         return state
     money, cash = hand_out(state.log_money, state.prior, state.cash, state.strata)
-    state = msgspec.structs.replace(state, log_money=money, cash=cash, strata=state.strata + 1)
-    if n1 > 0 and n0 > 0 and 0 < bad1 + bad0 < n1 + n0:
-        state = _bet(state, n1, bad1, n0, bad0)
-    return msgspec.structs.replace(state, stopped=state.stopped or log_e(state) >= bound(state))
+    log_boost, events = state.log_boost, bad1 + bad0
+    if n1 > 0 and n0 > 0 and 0 < events < n1 + n0:
+        bets = _Bets(state, money, cash, laws_by_ratio(n1, n0, events, state.odds_margin, state.ratios))
+        money, log_boost = bets.grown(bad1), log_boost + bets.log_boost(bound(state) - log_boost)
+    evidence = log_sum((log(cash), *money)) + log_boost
+    return msgspec.structs.replace(
+        state,
+        log_money=money,
+        cash=cash,
+        log_boost=log_boost,
+        strata=state.strata + 1,
+        stopped=state.stopped or evidence >= bound(state),
+    )
 
 
 def log_e(state: Score) -> float:
@@ -123,51 +133,53 @@ def reached(state: Score) -> bool:
     return state.stopped
 
 
-def _bet(state: Score, n1: int, bad1: int, n0: int, bad0: int) -> Score:
-    """Boost, then let the experts' money grow by what they bet on ``bad1``."""
-    log_ratios = [math.log(ratio) for ratio in state.ratios]
-    log_odds = np.array([0.0, *log_ratios]) + math.log(state.odds_margin)
-    table = laws(n1, n0, bad1 + bad0, log_odds)
-    log_norms = [float(total) for total in table.log_totals[1:] - table.log_totals[0]]
-    log_boost = state.log_boost + _boost(state, table, log_ratios, log_norms)
-    grown = _grown(state.log_money, bad1 - table.origin, log_ratios, log_norms)
-    return msgspec.structs.replace(state, log_money=grown, log_boost=log_boost)
+class _Bets:
+    """What the experts bet in one stratum, of the money and cash they have after the hand-out."""
+
+    def __init__(self, state: Score, money: Sequence[float], cash: float, table: Laws | FewLaws) -> None:
+        self._money = money
+        self._log_cash = log(cash)
+        self._table = table
+        self._log_ratios = _logs(state.ratios)
+        self._log_norms = table.log_norms()
+
+    def grown(self, x: int) -> tuple[float, ...]:
+        """Return the experts' money if arm 1 has ``x`` bad trials: ``r_j**x / Z_j`` times what it was."""
+        steps = x - self._table.origin
+        experts = zip(self._money, self._log_ratios, self._log_norms, strict=True)
+        return tuple([own + steps * log_ratio - log_norm for own, log_ratio, log_norm in experts])
+
+    def log_boost(self, log_bound: float) -> float:
+        """Return ``log b`` for a bound on all money and cash, before the boost.
+
+        ``b`` starts at 1 and grows with the set of outcomes that would reach the bound, until that set stays the
+        same. ``h f`` is the mixture of the experts' laws by their money, so its sums are those of the mixture.
+        """
+        table = self._table
+        if self._log_all(table.high) <= log_bound:
+            return 0.0
+        logs = (self._log_cash, *self._money)
+        log_before = log_sum(logs)
+        log_needed = log_bound - log_before
+        shares = [math.exp(own - log_before) for own in logs]
+        outcomes = range(table.low, table.high + 1)
+        log_b, cut = 0.0, len(outcomes)
+        while True:
+            following = bisect_left(outcomes, log_bound - log_b, hi=cut, key=self._log_all)
+            if following == cut:
+                return log_b
+            cut = following
+            spent = log_needed + log(table.at_least(outcomes[cut]))
+            kept = math.fsum(map(operator.mul, shares, table.below(outcomes[cut])))
+            if spent >= 0.0 or kept <= 0.0:
+                return log_b
+            log_b = max(log_b, math.log(-math.expm1(spent) / kept))
+
+    def _log_all(self, x: int) -> float:
+        """Return the logarithm of all money and cash if arm 1 has ``x`` bad trials; it rises with ``x``."""
+        return log_sum((self._log_cash, *self.grown(x)))
 
 
-def _grown(
-    money: Sequence[float], steps: int, log_ratios: Sequence[float], log_norms: Sequence[float]
-) -> tuple[float, ...]:
-    """Return the experts' money if arm 1 has ``steps`` bad trials more than the table's origin."""
-    experts = zip(money, log_ratios, log_norms, strict=True)
-    return tuple(own + steps * log_ratio - log_norm for own, log_ratio, log_norm in experts)
-
-
-def _boost(state: Score, table: Laws, log_ratios: Sequence[float], log_norms: Sequence[float]) -> float:
-    """Return ``log b``.
-
-    ``b`` starts at 1 and grows with the set of outcomes that would reach the bound, until that set stays the
-    same. ``h f`` is the mixture of the experts' laws by their money, so its sums are those of the mixture.
-    """
-    log_cash = log(state.cash)
-    log_all = log_sum((log_cash, *state.log_money))
-    log_needed = bound(state) - log_all - state.log_boost
-
-    def log_growth(x: int) -> float:
-        grown = _grown(state.log_money, x - table.origin, log_ratios, log_norms)
-        return log_sum((log_cash, *grown)) - log_all
-
-    if log_growth(table.high) <= log_needed:
-        return 0.0
-    shares = np.exp(np.array([log_cash, *state.log_money]) - log_all)
-    outcomes = range(table.low, table.high + 1)
-    log_b, cut = 0.0, len(outcomes)
-    while True:
-        following = bisect_left(outcomes, log_needed - log_b, hi=cut, key=log_growth)
-        if following == cut:
-            return log_b
-        cut = following
-        spent = log_needed + log(table.at_least(outcomes[cut]))
-        kept = float(shares @ table.below(outcomes[cut]))
-        if spent >= 0.0 or kept <= 0.0:
-            return log_b
-        log_b = max(log_b, math.log(-math.expm1(spent) / kept))
+@lru_cache(maxsize=64)
+def _logs(ratios: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(map(math.log, ratios))
