@@ -193,7 +193,8 @@ def settings() -> str:
 
 def _kind(one: Described) -> str:
     words = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-    return words.get(one.type, "list of tables" if one.name == "notify" else "list of texts")
+    tables = {"notify": "list of tables", "data": "tables by name"}
+    return words.get(one.type, tables.get(one.name, "list of texts"))
 
 
 _CHANNELS: Final = """\
@@ -204,6 +205,10 @@ secret = "env:HOOK_SECRET"     # where the signing key is: env:NAME or file:PATH
 
 [[notify]]
 command = ["notify-send", "lastgood"]
+
+[data.features]                # a source of live data; docs/data-sources.md says which providers there are
+provider = "sqlite"
+path = "features.db"           # from this file's folder
 ```"""
 
 

@@ -16,8 +16,10 @@ from typing import Final
 import msgspec
 
 from lastgood.control.controller import Controller
+from lastgood.control.desk import Desk
 from lastgood.control.execute import Executor
 from lastgood.control.history import Recorder
+from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
 from lastgood.control.outbox import Dispatcher
 from lastgood.control.registry import Registry
@@ -33,6 +35,8 @@ from lastgood.host.inspect import inspect_artifact
 from lastgood.integrations.git import git_state
 from lastgood.ports import Notifier
 from lastgood.settings import Settings
+from lastgood.sources.opening import openers
+from lastgood.sources.programs import MigrationPrograms
 from lastgood.store.blobs import FolderBlobs
 from lastgood.store.database import Database
 from lastgood.store.evidence import SqlEvidence
@@ -65,6 +69,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     controller: Controller
     dispatcher: Dispatcher
     executor: Executor
+    live: LiveData
     reports: FolderReports
     fleet: LocalFleet
     router: PageRouter
@@ -106,6 +111,8 @@ def open_services(settings: Settings) -> Services:
     executor = Executor(
         versions=versions, releases=releases, blobs=blobs, router=router, fleet=fleet, settings=settings
     )
+    programs = MigrationPrograms(Path(settings.home).parent, settings.kept_data / "migrations", os.environ)
+    live = LiveData(Desk(openers(settings)), programs)
     observer = Observer(
         executor=executor,
         releases=releases,
@@ -113,6 +120,7 @@ def open_services(settings: Settings) -> Services:
         fleet=fleet,
         reports=reports,
         settings=settings,
+        live=live,
     )
     controller = Controller(
         releases=releases,
@@ -127,7 +135,8 @@ def open_services(settings: Settings) -> Services:
     registry = Registry(versions=versions, blobs=blobs, inspect=_inspector(settings), git_state=git_state)
     dispatcher = Dispatcher(outbox, _notifiers(settings))
     executor.on_commit = dispatcher.wake
-    rollback = Rollback(releases=releases, registry=registry, executor=executor, observer=observer)
+    live.desk.wake = controller.wake
+    rollback = Rollback(releases=releases, registry=registry, executor=executor, observer=observer, live=live)
     return Services(
         settings=settings,
         registry=registry,
@@ -141,6 +150,7 @@ def open_services(settings: Settings) -> Services:
             observer=observer,
             rollback=rollback,
             settings=settings,
+            live=live,
             wake=controller.wake,
         ),
         rollback=rollback,
@@ -157,6 +167,7 @@ def open_services(settings: Settings) -> Services:
         controller=controller,
         dispatcher=dispatcher,
         executor=executor,
+        live=live,
         reports=reports,
         fleet=fleet,
         router=router,

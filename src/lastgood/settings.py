@@ -31,6 +31,7 @@ _SERVING: Final = {"section": "serving"}
 _CONTROL: Final = {"section": "control"}
 _HOSTS: Final = {"section": "model hosts"}
 _TRUST: Final = {"section": "trust: yours to give, never read from a model"}
+_DATA: Final = {"section": "live data that goes back with a model"}
 _NOTIFICATIONS: Final = {"section": "notifications on every phase change"}
 
 
@@ -97,6 +98,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             extra=_TRUST,
         ),
     ] = False
+    data: Annotated[
+        dict[str, dict[str, Any]],
+        Meta(description="tables [data.NAME] with a provider and its options", extra=_DATA),
+    ] = {}
     notify: Annotated[
         tuple[NotifySetting, ...],
         Meta(description="tables with a webhook or a command, and a secret", extra=_NOTIFICATIONS),
@@ -113,6 +118,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Path(self.home) / "blobs"
 
     @property
+    def kept_data(self) -> Path:
+        """What providers of live data keep in files, by source."""
+        return Path(self.home) / "data"
+
+    @property
     def token_file(self) -> Path:
         """The control API's bearer token, readable by its owner only."""
         return Path(self.home) / "token"
@@ -127,7 +137,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 _FROM_FILE: Final = frozenset(Settings.__struct_fields__) - {"home"}
-_ONLY_FROM_FILE: Final = frozenset({"notify", "trusted_types"})
+_ONLY_FROM_FILE: Final = frozenset({"data", "notify", "trusted_types"})
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +163,7 @@ def described() -> list[Described]:
                 Described(
                     name=field.name,
                     type=kind,
-                    default=field.default,
+                    default=field.default if field.default is not msgspec.NODEFAULT else {},
                     section=meta.extra["section"],
                     meaning=meta.description,
                     environ=environ,

@@ -214,6 +214,12 @@ def answer(
         tensors = {"platform": "fake", "inputs": [], "outputs": []}
         writer.write(pack(identifier, Status.OK, b"", json.dumps(tensors).encode()))
         return
+    obey(version, identifier, kind, name, body, writer)
+
+
+def obey(
+    version: int, identifier: int, kind: int, name: str, body: bytes, writer: asyncio.StreamWriter
+) -> None:
     order = json.loads(body).get(f"v{version}", "ok") if body.startswith(b"{") else "ok"
     if order in STATUSES:
         writer.write(pack(identifier, STATUSES[order], b"", json.dumps({"error": f"fake {order}"}).encode()))

@@ -6,14 +6,20 @@ named fault point raises :class:`Crash`; :meth:`World.restart` then builds the c
 store and the same outside world, as a new process would.
 """
 
+import functools
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from lastgood.control.controller import Controller
+from lastgood.control.desk import Desk
 from lastgood.control.execute import Executor
 from lastgood.control.history import Recorder
+from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
 from lastgood.control.registry import Registry
 from lastgood.control.releases import Order, Releases
@@ -25,8 +31,11 @@ from lastgood.domain.event import EventDraft
 from lastgood.domain.plan import Guardrail, Metric, Plan, Step, StepKind
 from lastgood.domain.release import Release
 from lastgood.domain.route import RouteTable
+from lastgood.domain.snapshot import Schema
 from lastgood.domain.traffic import ArmCounts, StageCounts
 from lastgood.domain.version import Format, Version
+from lastgood.errors import Code, LastgoodError
+from lastgood.ports import DataSource
 from lastgood.settings import Settings
 from lastgood.store.evidence import SqlEvidence
 from lastgood.store.journal import SqlJournal
@@ -195,11 +204,32 @@ class FakeBlobs:
             raise AssertionError
 
 
+class FakePrograms:
+    """Migrations: each name is a function that a test gave."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.known: dict[str, Callable[[], None]] = {}
+        self.ended: list[str] = []
+
+    def run(self, name: str, argv: tuple[str, ...], *, seconds: float) -> None:
+        assert seconds > 0
+        assert name.startswith("release-")
+        self._world.reach("before migration")
+        self.known[argv[0]]()
+        self._world.reach("after migration")
+
+    def end(self, name: str) -> None:
+        self.ended.append(name)
+
+
 class World:
     """One machine. ``crash_at`` names the effect at which the control plane dies, once."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Mapping[str, Callable[[], DataSource]] | None = None) -> None:
         self.clock = 1_000.0
+        self.sources = dict(sources or {})
+        self.programs = FakePrograms(self)
         self.router, self.fleet, self.reports, self.blobs = (
             FakeRouter(),
             FakeFleet(),
@@ -212,12 +242,13 @@ class World:
         self.journal = SqlJournal(self.database)
         self.evidence = SqlEvidence(self.database)
         self.fault: tuple[str, int] | None = None
+        self.died: Crash | None = None
         self.passed: list[str] = []
         self.restart()
 
     def restart(self) -> None:
         """Start a new control plane over the same store and outside world."""
-        settings = Settings(home="home")
+        settings = Settings(home="home", trust_plan_commands=bool(self.sources))
         self.executor = Executor(
             versions=self.versions,
             releases=_Faulty(self, self.store, "store", ("commit",)),
@@ -227,6 +258,8 @@ class World:
             settings=settings,
             now=lambda: self.clock,
         )
+        opened = {name: functools.partial(self._source, opener) for name, opener in self.sources.items()}
+        self.live = LiveData(Desk(opened), self.programs)
         self.observer = Observer(
             executor=self.executor,
             releases=self.store,
@@ -234,6 +267,7 @@ class World:
             fleet=self.fleet,
             reports=self.reports,
             settings=settings,
+            live=self.live,
             now=lambda: self.clock,
         )
         self.traffic = SqlTraffic(self.database)
@@ -258,7 +292,11 @@ class World:
             now=lambda: self.clock,
         )
         self.rollback = Rollback(
-            releases=self.store, registry=self.registry, executor=self.executor, observer=self.observer
+            releases=self.store,
+            registry=self.registry,
+            executor=self.executor,
+            observer=self.observer,
+            live=self.live,
         )
         self.commands = Releases(
             releases=self.store,
@@ -270,6 +308,7 @@ class World:
             observer=self.observer,
             rollback=self.rollback,
             settings=settings,
+            live=self.live,
             wake=lambda: None,
         )
         self.views = Views(
@@ -284,7 +323,18 @@ class World:
         )
         self.executor.resume()
 
-    def register(self, *labels: str, model: str = "churn") -> None:
+    def _source(self, opener: Callable[[], DataSource]) -> Any:
+        return _Faulty(self, opener(), "data", ("capture", "stage_restore", "swap"))
+
+    def settle_data(self) -> None:
+        """Wait until no work on data is under way, and let what died there die here."""
+        while not self.live.desk.idle():
+            time.sleep(0.001)
+        if self.died is not None:
+            died, self.died = self.died, None
+            raise died
+
+    def register(self, *labels: str, model: str = "churn", needs: dict[str, Schema] | None = None) -> None:
         for label in labels:
             version = Version(
                 model=model,
@@ -295,6 +345,7 @@ class World:
                 format=Format.ONNX,
                 created_at=self.clock,
                 created_by="ada",
+                needs=needs or {},
             )
             event = EventDraft(type="lastgood.version.registered", at=self.clock, actor="ada", model=model)
             self.versions.add_version(version, event)
@@ -365,7 +416,14 @@ class World:
             left = self.fault[1] - 1
             self.fault = None if left < 0 else (point, left)
             if left < 0:
-                raise Crash(point)
+                self._die(Crash(point))
+
+    def _die(self, crash: Crash) -> None:
+        """Die: a worker thread's death is the whole process's, which :meth:`settle_data` then says."""
+        if threading.current_thread() is not threading.main_thread():
+            self.died = crash
+            raise LastgoodError(Code.INTERNAL, str(crash))
+        raise crash
 
 
 class _Faulty:

@@ -22,6 +22,11 @@ _NOTIFY = """
 # secret = "env:HOOK_SECRET"     # where the signing key is: env:NAME or file:PATH, never the key itself
 # [[notify]]
 # command = ["notify-send", "lastgood"]
+
+# --- live data that goes back with a model; one table for each source
+# [data.features]
+# provider = "sqlite"
+# path = "features.db"           # from this file's folder
 """
 
 
@@ -29,8 +34,8 @@ def template() -> str:
     """Return the text of a new ``lastgood.toml``: every setting with its default and meaning, commented out."""
     parts, section = [_OPENING], ""
     for one in described():
-        if one.name == "notify":
-            continue  # a list of tables, shown by example
+        if one.name in ("data", "notify"):
+            continue  # tables, shown by example
         if one.section != section:
             section = one.section
             parts.append(f"\n# --- {section}\n")

@@ -5,14 +5,21 @@ its own (:mod:`lastgood.control.promotion`). A rollback needs no measurement. Th
 :mod:`lastgood.control.execute`.
 """
 
+from lastgood.control.data_moves import give_back
 from lastgood.control.guarding import obey_gateways, obey_guardrails
-from lastgood.control.moves import Move, Situation, advance, can_take_over, first_traffic, promote, roll_back
+from lastgood.control.moves import (
+    Move,
+    Situation,
+    advance,
+    can_take_over,
+    restores_data,
+    roll_back,
+)
 from lastgood.control.promotion import after_last_step, as_soon_as_proven, missing
+from lastgood.control.validating import validate
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import OnDeadline, StepKind, Strategy
-from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release, Rule
-
-_NOT_THE_VERSIONS_FAULT = frozenset({"corrupt", "untrusted", "unavailable", "storage"})
+from lastgood.domain.plan import OnDeadline, StepKind
+from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release
 
 
 def decide(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
@@ -21,7 +28,7 @@ def decide(release: Release, deployment: Deployment, seen: Situation) -> Move | 
         case Phase.PENDING:
             return _take_up(release, seen)
         case Phase.VALIDATING:
-            return _validate(release, deployment, seen)
+            return validate(release, deployment, seen)
         case Phase.PROGRESSING | Phase.PAUSED:
             over = _step_over(release, seen)
             return (
@@ -38,6 +45,8 @@ def decide(release: Release, deployment: Deployment, seen: Situation) -> Move | 
         case Phase.STUCK if not release.returning:  # on the way to 100 %: most gateways serve it already
             return obey_guardrails(release, deployment, seen) or _observe(release, seen)
         case Phase.ROLLING_BACK | Phase.STUCK:
+            if restores_data(release):
+                return give_back(release, seen) or _overdue(release, seen)
             return _observe(release, seen)
     return None
 
@@ -47,46 +56,6 @@ def _take_up(release: Release, seen: Situation) -> Move:
         event=Event.START,
         cause=f"loading version {release.version} and proving that it answers",
         changes={"deadline": seen.now + release.plan.validate_deadline},
-    )
-
-
-def _validate(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
-    host = seen.candidate
-    if host.failed and host.code in _NOT_THE_VERSIONS_FAULT:
-        return Move(event=Event.ABORT, cause=f"could not be validated: {host.error}")
-    if host.failed or host.starts > 3:
-        why = host.error or "its host keeps exiting"
-        return roll_back(release, deployment, seen, cause=f"failed validation: {why}")
-    overdue = release.deadline is not None and seen.now > release.deadline
-    if not host.ready:
-        if overdue:
-            limit = release.plan.validate_deadline
-            cause = f"failed validation: it was not ready to answer after {limit:.0f} s"
-            return roll_back(release, deployment, seen, cause=cause)
-        return None
-    if deployment.stable is None:
-        return promote(
-            release, seen, "validated; it is the first version here, so it becomes stable", rule=Rule.AT_ONCE
-        )
-    if seen.target is None or not seen.target.ready:
-        if overdue:
-            return Move(
-                event=Event.ABORT, cause="the stable version's host is not ready: there is no way back"
-            )
-        return None
-    if release.plan.strategy is Strategy.ALL_AT_ONCE or not release.plan.steps:
-        return promote(release, seen, "validated; the plan promotes at once", rule=Rule.AT_ONCE)
-    return Move(
-        event=Event.VALIDATED,
-        cause="loaded, verified and warm",
-        changes={
-            "step": 0,
-            "step_since": seen.now,
-            "deadline": seen.now + release.plan.deadline,
-            "host_starts": host.starts,
-            **first_traffic(release, 0, seen),
-        },
-        publish=True,
     )
 
 
@@ -167,9 +136,16 @@ def _observe(release: Release, seen: Situation) -> Move | None:
         verified = (seen.now - release.phase_since) * 1000.0
         changes = {"timings": {**release.timings, "verified": round(verified, 3)}}
         return Move(event=event, cause=release.reason, changes=changes, publish=True)  # a standby chosen anew
-    if release.phase is Phase.ROLLING_BACK and release.deadline is not None and seen.now > release.deadline:
-        lacking = (
-            "its host is not ready" if release.generation is None else "a gateway has not acknowledged it"
-        )
-        return Move(event=Event.OVERDUE, cause=f"the rollback did not take effect in time: {lacking}")
-    return None
+    return _overdue(release, seen)
+
+
+def _overdue(release: Release, seen: Situation) -> Move | None:
+    if release.phase is not Phase.ROLLING_BACK or release.deadline is None or seen.now <= release.deadline:
+        return None
+    if restores_data(release):
+        lacking = (release.data.error if release.data is not None else "") or "its data is not back"
+    elif release.generation is None:
+        lacking = "its host is not ready"
+    else:
+        lacking = "a gateway has not acknowledged it"
+    return Move(event=Event.OVERDUE, cause=f"the rollback did not take effect in time: {lacking}")

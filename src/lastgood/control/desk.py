@@ -7,27 +7,15 @@ and a process that starts anew simply asks again. What came out is kept by whoev
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 
 import msgspec
 
-from lastgood.domain.snapshot import Quarantine, Snapshot
+from lastgood.domain.snapshot import DataTask, Quarantine, Snapshot
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import DataSource
 
 logger = logging.getLogger(__name__)
 Result = Snapshot | Quarantine | None
-
-
-class Kind(StrEnum):
-    """What is to be done with a source."""
-
-    CAPTURE = "capture"
-    STAGE = "stage"
-    MIGRATE = "migrate"
-    SWAP = "swap"
-    COUNT = "count"
-    FREE = "free"
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -47,7 +35,7 @@ class Desk:
         """Take what opens a source, by its name, when it is first needed; call ``wake`` whenever work ended."""
         self._sources = sources
         self._opened: dict[str, DataSource] = {}
-        self._works: dict[tuple[str, Kind, str], Work] = {}
+        self._works: dict[tuple[str, DataTask, str], Work] = {}
         self._turns: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self.wake = wake
@@ -74,7 +62,7 @@ class Desk:
                 self._opened[name] = opener()
             return self._opened[name]
 
-    def ask(self, source: str, kind: Kind, token: str, act: Callable[[DataSource], Result]) -> Work:
+    def ask(self, source: str, kind: DataTask, token: str, act: Callable[[DataSource], Result]) -> Work:
         """Return how this piece of work stands; the first time, begin it.
 
         A failure is returned once: asked again after it, the work begins anew.
@@ -97,7 +85,7 @@ class Desk:
         with self._lock:
             return all(work.done for work in self._works.values())
 
-    def _do(self, key: tuple[str, Kind, str], act: Callable[[DataSource], Result]) -> None:
+    def _do(self, key: tuple[str, DataTask, str], act: Callable[[DataSource], Result]) -> None:
         source, kind, token = key
         try:
             with self._turns[source]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from lastgood.control.keeping import kept_by
 from lastgood.control.moves import Move
 from lastgood.control.record import event_of, failure_of, lifted_by
 from lastgood.control.routes import host_spec, needed_versions, route_for, without_candidate
@@ -117,6 +118,7 @@ class Executor:
             lifted=lifted_by(after, version),
             events=(event_of(release, after, move, version, now=now, actor=actor),),
             notify=self.channels(release),
+            kept=kept_by(release, after, now),
         )
         return self.commit(change)
 

@@ -6,9 +6,10 @@ Both come before any pause, gate or hold. A guardrail that is on a dry run is sh
 import msgspec
 
 from lastgood.analysis import sentences
-from lastgood.control.moves import Move, Situation, roll_back
+from lastgood.control.data_moves import frozen
+from lastgood.control.moves import Move, Situation, TakenOut, roll_back
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import NoData, OnFail
+from lastgood.domain.plan import Guardrail, Metric, NoData, OnFail
 from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release
 from lastgood.domain.verdict import Finding, Verdict
 
@@ -24,6 +25,8 @@ def obey_guardrails(
     fails then, if the step gave the candidate traffic.
     """
     broken = [finding for finding in _failed(release, seen, leaving) if not finding.dry_run]
+    if broken and (why := frozen(release, seen)) is not None:
+        broken = [_stays(finding, release, why) for finding in broken]
     for finding in broken:
         if finding.on_fail is OnFail.ROLLBACK:
             evidence = {"guardrail": finding.guardrail, "sentence": finding.sentence, **finding.numbers}
@@ -44,9 +47,14 @@ def obey_gateways(release: Release, deployment: Deployment, seen: Situation) -> 
     It takes the place of a pause that would end by itself, and of one that a person ends without knowing of it. A gate
     of the plan is reached again after it.
     """
-    if not seen.taken_out or (release.hold is not None and release.hold.reason in _STAYS_HELD):
+    if not seen.taken_out:
         return None
     worst = max(seen.taken_out, key=lambda one: one.log_likelihood)
+    limit = next((one for one in release.plan.guardrails if _forbids(one, worst)), None)
+    if limit is not None and frozen(release, seen) is None:
+        return _over_the_limit(release, deployment, seen, limit, worst)
+    if release.hold is not None and release.hold.reason in _STAYS_HELD:
+        return None
     slots = sorted({one.slot for one in seen.taken_out})
     workers = ", ".join(str(slot) for slot in slots)
     noun = "gateway worker" if len(slots) == 1 else "gateway workers"
@@ -60,6 +68,42 @@ def obey_gateways(release: Release, deployment: Deployment, seen: Situation) -> 
     event = Event.HOLD if release.phase is Phase.PROGRESSING else None
     told = {"reflexes": [msgspec.structs.asdict(one) for one in seen.taken_out]}
     return Move(event=event, cause=cause, changes=changes, findings=seen.findings, told=told)
+
+
+def _forbids(guardrail: Guardrail, worst: TakenOut) -> bool:
+    """Whether what a gateway saw is over a hard limit of the plan, which asks for a rollback."""
+    return (
+        guardrail.metric in (Metric.ERRORS, Metric.INVALID_OUTPUT)
+        and guardrail.on_fail is OnFail.ROLLBACK
+        and not guardrail.dry_run
+        and guardrail.maximum is not None
+        and worst.failures > guardrail.maximum * worst.requests
+    )
+
+
+def _over_the_limit(
+    release: Release, deployment: Deployment, seen: Situation, limit: Guardrail, worst: TakenOut
+) -> Move | None:
+    """Return the rollback of a candidate that gateways took out, by a hard limit that its few requests are over."""
+    cause = (
+        f"{limit.name}: {worst.failures} of the candidate's last {worst.requests} requests failed, "
+        f"{sentences.to_one(worst.log_likelihood)} for a version that fails every other request, over the maximum of "
+        f"{sentences.percent(limit.maximum or 0.0)}: a gateway took it out at once."
+    )
+    evidence = {"guardrail": limit.name, "sentence": cause, **msgspec.structs.asdict(worst)}
+    return roll_back(release, deployment, seen, cause=cause, evidence=evidence, findings=seen.findings)
+
+
+def _stays(finding: Finding, release: Release, why: str) -> Finding:
+    """Return the finding of a release that must not go back by itself: it is held where it can be, and told."""
+    if finding.on_fail is not OnFail.ROLLBACK:
+        return finding
+    split = release.phase in (Phase.PROGRESSING, Phase.PAUSED)
+    return msgspec.structs.replace(
+        finding,
+        on_fail=OnFail.HOLD if split else OnFail.ALERT,
+        sentence=f"{finding.sentence} Nothing goes back: {why}.",
+    )
 
 
 def _failed(release: Release, seen: Situation, leaving: bool) -> list[Finding]:

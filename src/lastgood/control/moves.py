@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from lastgood.domain.deployment import Deployment
+from lastgood.domain.plan import OnRollback
 from lastgood.domain.release import Event, Phase, Release, Rule
+from lastgood.domain.snapshot import DataStage, Snapshot
 from lastgood.domain.verdict import Finding
 
 
@@ -35,6 +37,17 @@ class TakenOut(msgspec.Struct, frozen=True, kw_only=True):
     log_likelihood: float
 
 
+class DataWork(msgspec.Struct, frozen=True, kw_only=True):
+    """How the work on live data stands that the release's stage asks for.
+
+    ``snapshot`` is what a capture gave. ``error`` is why it failed, None while it runs or when it ended well.
+    """
+
+    done: bool = False
+    snapshot: Snapshot | None = None
+    error: str | None = None
+
+
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything observed that a decision may depend on.
 
@@ -43,7 +56,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     simply the present stable. ``acknowledged`` is whether every live gateway obeys the release's generation,
     ``served`` whether any gateway lives at all: with none, no route needs a ready host.
     ``requests`` are the candidate's in the present stage. ``taken_out`` are the gateway workers that have stopped
-    sending the candidate traffic by themselves in this try of the release.
+    sending the candidate traffic by themselves in this try of the release. ``data`` is the work on live data that
+    the release's stage asks for; ``process`` names the process that looks, ``misfits`` say what the candidate would not find in the live data, and
+    ``misfits_back`` what the version gone back to would not: each is looked at only when it matters.
     """
 
     now: float
@@ -55,6 +70,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     requests: int = 0
     taken_out: tuple[TakenOut, ...] = ()
+    data: DataWork = DataWork()
+    process: str = ""
+    misfits: tuple[str, ...] = ()
+    misfits_back: tuple[str, ...] = ()
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +110,11 @@ def roll_back(
 
     While the candidate has not become stable the way back is the present stable, and the route changes at
     once. Afterwards it is ``target`` or the last good version, and the route changes at once if that one's
-    host is ready, else as soon as it is.
+    host is ready, else as soon as it is. With data to give back (:mod:`lastgood.control.data_moves`) a promoted
+    version serves on until its data is swapped: model and data go back together.
     """
-    event = Event.ABORT if aborting else Event.ROLL_BACK
+    restoring = restores_data(release)
+    event = Event.ABORT if aborting and not restoring else Event.ROLL_BACK
     changes: dict[str, Any] = {
         "reason": cause,
         "returning": True,
@@ -104,6 +125,8 @@ def roll_back(
         "evidence": evidence or {},
         "generation": None,
     }
+    if release.data is not None and release.data.held is not None and not restoring:
+        changes["data"] = msgspec.structs.replace(release.data, held=None)  # nobody waits for what stays
     if deployment.stable != release.version:
         changes["target"] = deployment.stable
         return Move(event=event, cause=cause, changes=changes, publish=True, findings=findings)
@@ -111,7 +134,7 @@ def roll_back(
     if goal is None:
         return None
     changes["target"] = goal
-    ready = can_take_over(seen)
+    ready = can_take_over(seen) and not restoring
     stable = goal if ready else None
     return Move(event=event, cause=cause, changes=changes, stable=stable, publish=ready, findings=findings)
 
@@ -123,7 +146,11 @@ def promote(
     return Move(
         event=Event.PROMOTE,
         cause=cause,
-        changes={"deadline": seen.now + release.plan.promote_deadline, "hold": None},
+        changes={
+            "deadline": seen.now + release.plan.promote_deadline,
+            "hold": None,
+            **_touched(release, seen),
+        },
         stable=release.version,
         publish=True,
         findings=findings,
@@ -146,8 +173,31 @@ def advance(release: Release, seen: Situation, cause: str) -> Move:
 
 def first_traffic(release: Release, step: int, seen: Situation) -> dict[str, Any]:
     """Return what changes when ``step`` is the first that sends the candidate traffic, else nothing."""
-    begins = release.traffic_since is None and release.plan.weight_at(step) > 0
-    return {"traffic_since": seen.now} if begins else {}
+    if release.plan.weight_at(step) == 0:
+        return {}
+    begins = {"traffic_since": seen.now} if release.traffic_since is None else {}
+    return {**begins, **_touched(release, seen)}
+
+
+def restores_data(release: Release) -> bool:
+    """Whether the way back includes live data that is not back yet."""
+    plan, data = release.plan.data, release.data
+    return (
+        plan is not None
+        and plan.on_rollback is OnRollback.RESTORE
+        and data is not None
+        and data.touched
+        and data.stage not in (DataStage.SWAPPED, DataStage.COUNTED)
+    )
+
+
+def _touched(release: Release, seen: Situation) -> dict[str, Any]:
+    """Return what traffic on the candidate means for the data: it may change from now on, and nobody waits any more."""
+    data = release.data
+    if data is None:
+        return {}
+    waited = data.held_ms if data.held is None else round((seen.now - data.held) * 1000.0, 3)
+    return {"data": msgspec.structs.replace(data, touched=True, held=None, held_ms=waited)}
 
 
 def can_take_over(seen: Situation) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from lastgood.analysis.judge import candidate_requests, fold, judge
 from lastgood.analysis.strata import collect, forget, used_up
 from lastgood.control.counted import Counted, life_of
+from lastgood.control.data_moves import prepared
 from lastgood.control.execute import Executor
+from lastgood.control.live_data import LiveData
 from lastgood.control.moves import HostView, Situation
 from lastgood.control.routes import host_key, host_socket
 from lastgood.domain.change import Evidence, EvidenceStep
@@ -15,7 +17,7 @@ from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Metric
 from lastgood.domain.release import Phase, Release
 from lastgood.domain.traffic import Stratum, Units
-from lastgood.domain.verdict import Finding
+from lastgood.domain.verdict import Finding, Verdict
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import EvidenceStore, Fleet, ReleaseStore, Reports
 from lastgood.settings import Settings
@@ -40,6 +42,7 @@ class Observer:
         fleet: Fleet,
         reports: Reports,
         settings: Settings,
+        live: LiveData,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._executor = executor
@@ -48,6 +51,7 @@ class Observer:
         self._fleet = fleet
         self._counted = Counted(reports)
         self._settings = settings
+        self._live = live
         self._now = now
         self._evidence: dict[int, Evidence] = {}
         self._verdicts: dict[int, tuple[_Key, int, tuple[Finding, ...]]] = {}
@@ -75,17 +79,26 @@ class Observer:
             requests, findings = self._measure(release, candidate, now)
         elif measure and release.phase in _SERVING:
             findings = self._health_only(release, candidate)
+        acknowledged = release.generation is not None and not self._executor.behind(release.generation)
+        failing = any(finding.verdict is Verdict.FAILED for finding in findings)
         return Situation(
             now=now,
             candidate=candidate,
             target=None if goal is None else self._host(observed, release.model, goal),
             last_good=last_good,
-            acknowledged=release.generation is not None and not self._executor.behind(release.generation),
+            acknowledged=acknowledged,
             served=self._executor.gateways() > 0,
             findings=findings,
             requests=requests,
             taken_out=self._counted.taken_out(release) if measure and release.phase in _SPLIT else (),
+            data=self._live.work(release, acknowledged=acknowledged),
+            process=self._live.process,
+            misfits=self._misfits(release, release.version) if _fits_matter(release) else (),
+            misfits_back=self._misfits(release, goal) if failing else (),
         )
+
+    def _misfits(self, release: Release, number: int | None) -> tuple[str, ...]:
+        return () if number is None else self._live.misfits(self._executor.version(release.model, number))
 
     def _goal(self, deployment: Deployment, release: Release, last_good: int | None) -> int | None:
         if release.target is not None:
@@ -243,3 +256,8 @@ class Observer:
         self._evidence.pop(release.id, None)
         self._verdicts.pop(release.id, None)
         self._told.pop(release.id, None)
+
+
+def _fits_matter(release: Release) -> bool:
+    """Whether the candidate is about to be loaded or to get traffic on data that it has not been compared with."""
+    return release.phase is Phase.VALIDATING and prepared(release)

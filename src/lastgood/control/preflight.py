@@ -1,13 +1,15 @@
 """What must hold before a release may start. Refusals name the broken rule and the way out."""
 
 import ipaddress
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from lastgood.control.routes import host_key
 from lastgood.domain.deployment import Deployment, Failure
-from lastgood.domain.plan import Plan
+from lastgood.domain.plan import DataPlan, Plan
+from lastgood.domain.release import Release
 from lastgood.domain.version import Format, Version, input_differences
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Blobs, Fleet
@@ -36,6 +38,44 @@ def check_free(deployment: Deployment, version: Version) -> None:
             Code.REFUSED,
             f"{version.display} is the stable version of {deployment.name} already.",
             "There is nothing to release.",
+        )
+
+
+def check_data(
+    plan: DataPlan, deployment: Deployment, under_way: Iterable[Release], known: Sequence[str]
+) -> None:
+    """Refuse data that the settings do not know, or that another release is at work on."""
+    source = plan.source
+    if source not in known:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"The plan speaks of the data source {source!r}, which the settings do not know"
+            f" ({', '.join(known) or 'they know none'}).",
+            f"Add a table [data.{source}] to lastgood.toml and restart the server.",
+        )
+    for other in under_way:
+        if (
+            other.deployment != deployment.name
+            and other.plan.data is not None
+            and other.plan.data.source == source
+        ):
+            raise LastgoodError(
+                Code.CONFLICT,
+                f"Release {other.id} of {other.deployment} is at work on the data source {source!r}.",
+                f"Wait for it, or end it: lastgood abort {other.deployment}",
+            )
+
+
+def check_fits(plan: Plan, version: Version, misfits: Callable[[Version], tuple[str, ...]]) -> None:
+    """Refuse a version that does not fit the live data of today, unless the plan migrates that first."""
+    if plan.data is not None and plan.data.migrate:
+        return
+    found = misfits(version)
+    if found:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"{version.display} does not fit the live data: {'; '.join(found)}. Nothing was changed.",
+            "Migrate the data first, or let the plan do it (data: migrate).",
         )
 
 
@@ -94,6 +134,12 @@ def check_plan_trusted(plan: Plan, settings: Settings) -> None:
     """
     if settings.trust_plan_commands:
         return
+    if plan.data is not None and plan.data.migrate:
+        raise LastgoodError(
+            Code.UNTRUSTED,
+            f"The plan wants the server to run {plan.data.migrate[0]!r}, and these settings do not let plans run programs.",
+            f"To let them, {_TRUST_PLANS}.",
+        )
     known = {_host(one.webhook) for one in settings.notify if one.webhook is not None}
     for channel in plan.notify:
         if channel.command:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from lastgood.control.keeping import DATA_EVENTS, POSTPONED, data_told
 from lastgood.control.moves import Move
 from lastgood.domain.deployment import Failure
 from lastgood.domain.event import EventDraft
@@ -73,6 +74,8 @@ def event_of(
         data["guardrail"] = move.alert
     if move.findings:
         data["findings"] = [_told(finding) for finding in move.findings]
+    if after.data is not None and ("data" in move.changes or after.returning):
+        data["data"] = data_told(after.data)
     data.update(move.told)
     return EventDraft(
         type=_type_of(move, after),
@@ -91,6 +94,8 @@ def _type_of(move: Move, after: Release) -> str:
         return EVENT_TYPES[Event.WITHDRAWN if after.phase is Phase.ABORTED else move.event]
     if move.alert:
         return "lastgood.guardrail.alerted"
+    if "data" in move.changes and after.data is not None:
+        return POSTPONED if after.data.error else DATA_EVENTS[after.data.stage]
     # Held already, and from now on for another reason.
     return EVENT_TYPES[Event.HOLD] if "hold" in move.changes else "lastgood.release.route_published"
 

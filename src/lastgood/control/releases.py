@@ -7,8 +7,9 @@ import msgspec
 from lastgood.control import preflight
 from lastgood.control.execute import Executor
 from lastgood.control.history import baseline_of, told_of
+from lastgood.control.live_data import LiveData
 from lastgood.control.lookup import deployment_named
-from lastgood.control.moves import Move, advance, promote
+from lastgood.control.moves import Move, advance, promote, restores_data
 from lastgood.control.observe import Observer
 from lastgood.control.promotion import missing
 from lastgood.control.registry import Registry
@@ -53,6 +54,7 @@ class Releases:
         observer: Observer,
         rollback: Rollback,
         settings: Settings,
+        live: LiveData,
         wake: Callable[[], None],
     ) -> None:
         self._releases = releases
@@ -64,6 +66,7 @@ class Releases:
         self._observer = observer
         self._rollback = rollback
         self._settings = settings
+        self._live = live
         self._wake = wake
 
     def start(self, order: Order) -> Release:
@@ -89,13 +92,13 @@ class Releases:
 
     def promote(self, name: str, *, full: bool, actor: str) -> Release:
         """Go to the next step at once, or with ``full`` straight to 100 %."""
-        deployment, release = self._under_way(name, "promote", _STEERABLE)
+        deployment, release = self._steered(name, "promote", _STEERABLE)
         move = self._onwards(deployment, release, f"promoted by {actor}", full=full)
         return self._act(deployment, release, move, actor)
 
     def pause(self, name: str, *, reason: str, actor: str) -> Release:
         """Hold the release where it is; guardrails stay on."""
-        deployment, release = self._under_way(name, "pause", (Phase.PROGRESSING,))
+        deployment, release = self._steered(name, "pause", (Phase.PROGRESSING,))
         message = f"paused by {actor}: {reason}" if reason else f"paused by {actor}"
         hold = Hold(HoldReason.PERSON, f"{message} (lastgood resume {name})")
         return self._act(
@@ -107,7 +110,7 @@ class Releases:
 
         Where gateways had taken the candidate out by themselves, they send it traffic again.
         """
-        deployment, release = self._under_way(name, "resume", (Phase.PAUSED,))
+        deployment, release = self._steered(name, "resume", (Phase.PAUSED,))
         hold = release.hold
         cause = f"resumed by {actor}"
         if hold is not None and hold.reason is HoldReason.APPROVAL:
@@ -123,7 +126,7 @@ class Releases:
 
     def approve(self, name: str, *, actor: str) -> Release:
         """Open the gate at which the release waits; the one after a plan's deadline leads straight to 100 %."""
-        deployment, release = self._under_way(name, "approve", (Phase.PAUSED,))
+        deployment, release = self._steered(name, "approve", (Phase.PAUSED,))
         if release.hold is None or release.hold.reason is not HoldReason.APPROVAL:
             raise LastgoodError(
                 Code.CONFLICT,
@@ -141,10 +144,10 @@ class Releases:
 
     def abort(self, name: str, *, reason: str, actor: str) -> Release:
         """End the release without blaming the version; all traffic goes to stable."""
-        deployment, release = self._under_way(
+        deployment, release = self._steered(
             name, "abort", (Phase.PENDING, Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED)
         )
-        if release.phase in _STEERABLE:
+        if release.phase in _STEERABLE or restores_data(release):
             self._rollback.to_version(name, reason=reason, keep=True, actor=actor, aborting=True)
             return self._releases.release(release.id) or release
         cause = f"aborted by {actor}: {reason}" if reason else f"aborted by {actor}"
@@ -184,6 +187,9 @@ class Releases:
         preflight.check_trusted(version, self._settings)
         preflight.check_takes_the_same(self._stable(deployment), version)
         preflight.check_plan_trusted(release_plan := order.plan or built_in(Strategy.CANARY), self._settings)
+        if release_plan.data is not None:
+            preflight.check_data(release_plan.data, deployment, self._under_way(), self._live.desk.names())
+        preflight.check_fits(release_plan, version, self._live.misfits)
         preflight.check_way_back(deployment, version.model, self._fleet)
         preflight.check_artifact(version, self._blobs)
         release = self._draft(order, release_plan, deployment, version, overridden=failure is not None)
@@ -196,6 +202,15 @@ class Releases:
             events=(self._requested(release, version),),
             notify=self._executor.channels(release),
         )
+
+    def _under_way(self) -> list[Release]:
+        """Return the releases under way of all deployments."""
+        found = []
+        for deployment in self._releases.deployments():
+            release = None if deployment.release is None else self._releases.release(deployment.release)
+            if release is not None:
+                found.append(release)
+        return found
 
     def _stable(self, deployment: Deployment) -> Version | None:
         if deployment.stable is None:
@@ -242,7 +257,7 @@ class Releases:
             },
         )
 
-    def _under_way(self, name: str, verb: str, phases: tuple[Phase, ...]) -> tuple[Deployment, Release]:
+    def _steered(self, name: str, verb: str, phases: tuple[Phase, ...]) -> tuple[Deployment, Release]:
         deployment = deployment_named(self._releases, name)
         release = None if deployment.release is None else self._releases.release(deployment.release)
         if release is None:

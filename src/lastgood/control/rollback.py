@@ -7,12 +7,13 @@ import msgspec
 
 from lastgood.control.decide import decide
 from lastgood.control.execute import Executor
+from lastgood.control.live_data import LiveData
 from lastgood.control.lookup import deployment_named
-from lastgood.control.moves import roll_back
+from lastgood.control.moves import restores_data, roll_back
 from lastgood.control.observe import Observer
+from lastgood.control.past_data import way_back_of_data
 from lastgood.control.registry import Registry
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import Plan
 from lastgood.domain.release import Kind, Phase, Release
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import ReleaseStore
@@ -47,12 +48,19 @@ class Rollback:
     """The command that pre-empts every other. It needs no metric, no label, no plan."""
 
     def __init__(
-        self, *, releases: ReleaseStore, registry: Registry, executor: Executor, observer: Observer
+        self,
+        *,
+        releases: ReleaseStore,
+        registry: Registry,
+        executor: Executor,
+        observer: Observer,
+        live: LiveData,
     ) -> None:
         self._releases = releases
         self._registry = registry
         self._executor = executor
         self._observer = observer
+        self._live = live
 
     def to_version(
         self,
@@ -134,7 +142,7 @@ class Rollback:
         if release is None:
             if goal is not None and goal == deployment.stable:
                 return None
-            release = self._rollback_of(deployment, actor)
+            release = self._rollback_of(deployment, actor, goal)
         seen = self._observer.situation(deployment, release, target=goal, measure=False)
         verb = "aborted" if aborting else "rolled back"
         cause = f"{verb} by {actor}: {reason}" if reason else f"{verb} by {actor}"
@@ -143,9 +151,25 @@ class Rollback:
         )
         if move is None:
             raise self._no_way_back(deployment)
+        if not restores_data(release):
+            self._check_fits(deployment, move.changes["target"])
         return self._executor.apply(deployment, release, move, actor=actor)[1]
 
-    def _rollback_of(self, deployment: Deployment, actor: str) -> Release:
+    def _check_fits(self, deployment: Deployment, target: int | None) -> None:
+        """Refuse a version that could not read the live data of today, which stays as it is."""
+        if target is None:
+            return
+        version = self._executor.version(deployment.model, target)
+        found = self._live.misfits(version)
+        if found:
+            raise LastgoodError(
+                Code.REFUSED,
+                f"{version.display} does not fit the live data, and this rollback does not bring that back: "
+                f"{'; '.join(found)}. Nothing was changed.",
+                "Bring the data back first, or release a version that fits it.",
+            )
+
+    def _rollback_of(self, deployment: Deployment, actor: str, goal: int | None) -> Release:
         if deployment.stable is None:
             raise LastgoodError(
                 Code.REFUSED,
@@ -153,6 +177,7 @@ class Rollback:
                 f"Release a first version: lastgood release {deployment.model} --version 1",
             )
         now = self._executor.now()
+        plan, data = way_back_of_data(self._releases, deployment, goal)
         return Release(
             id=0,
             deployment=deployment.name,
@@ -160,7 +185,8 @@ class Rollback:
             kind=Kind.ROLLBACK,
             version=deployment.stable,
             previous=deployment.stable,
-            plan=Plan(),
+            plan=plan,
+            data=data,
             created_at=now,
             created_by=actor,
             phase_since=now,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from lastgood.control.data_moves import may_load
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.release import Phase, Release
 from lastgood.domain.route import Route, Target
@@ -90,6 +91,10 @@ def route_for(
         stage=max(release.plan.stage_at(release.step), 0) if release is not None and split else 0,
         tries=release.tries if release is not None and split else 0,
         standby=target(last_good) if last_good != leaving else None,
+        held=release is not None
+        and not release.terminal
+        and release.data is not None
+        and release.data.held is not None,
     )
 
 
@@ -101,7 +106,7 @@ def without_candidate(route: Route) -> Route:
 def needed_versions(deployment: Deployment, release: Release | None, last_good: int | None) -> list[int]:
     """Return the versions of ``deployment`` that must be resident: all that serve or may have to."""
     wanted = [deployment.stable, last_good]
-    if release is not None and release.phase in _NEEDS_ITS_HOST:
+    if release is not None and release.phase in _NEEDS_ITS_HOST and may_load(release):
         wanted.append(release.version)
     if release is not None and release.returning:
         wanted.append(release.target)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from lastgood.domain.plan import Plan
+from lastgood.domain.snapshot import DataProgress
 from lastgood.domain.traffic import Baseline
 from lastgood.errors import Code, LastgoodError
 
@@ -170,7 +171,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     holds milliseconds from the request or verdict that began a rollback: ``published``, ``verified``.
     ``traffic_since`` is when gateways were first told to send the candidate traffic, None before.
     ``baseline`` is what stable did before, fixed when the release began. ``tries`` grows when a person sends the
-    candidate traffic again after gateways had taken it out by themselves.
+    candidate traffic again after gateways had taken it out by themselves. ``data`` is how far
+    the data is that the plan speaks of, None before it was begun.
     """
 
     id: int
@@ -205,6 +207,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     traffic_since: float | None = None
     baseline: Baseline = Baseline()
     tries: int = 0
+    data: DataProgress | None = None
     evidence: dict[str, Any] = {}
     timings: dict[str, float] = {}
 

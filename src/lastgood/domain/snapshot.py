@@ -82,12 +82,24 @@ class DataStage(StrEnum):
     COUNTED = "counted"  # what it replaced has been counted and exported
 
 
+class DataTask(StrEnum):
+    """A piece of work on a source that takes longer than a look."""
+
+    CAPTURE = "capture"
+    STAGE = "stage"
+    MIGRATE = "migrate"
+    SWAP = "swap"
+    COUNT = "count"
+    FREE = "free"
+
+
 class DataProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A release's data: how far it is, what was captured, and what a restore replaced.
 
     ``touched`` is whether the live data may be other than the snapshot by this release's doing: its migration has begun,
     or its candidate had traffic. ``held`` is since when requests wait for a flip (None: they do not), ``held_ms`` how
-    long they did in the last one. ``tries`` counts swaps that somebody's lock made impossible, ``retry_at`` is when the next one may be tried,
+    long they did in the last one. ``by`` is the process that began the migration: another one cannot know how far that
+    came. ``tries`` counts swaps that somebody's lock made impossible, ``retry_at`` is when the next one may be tried,
     ``error`` what stood in the way.
     """
 
@@ -96,6 +108,7 @@ class DataProgress(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Snapshot | None = None
     quarantine: Quarantine | None = None
     touched: bool = False
+    by: str = ""
     held: float | None = None
     held_ms: float | None = None
     tries: int = 0

@@ -1,0 +1,68 @@
+"""What a step of a release leaves to be kept of live data: rows that say what takes room, and under which token. Pure."""
+
+from typing import Any, Final
+
+import msgspec
+
+from lastgood.domain.plan import OnRollback
+from lastgood.domain.release import Release
+from lastgood.domain.snapshot import DataProgress, DataStage, Kept, KeptKind, restore_token, snapshot_token
+
+DATA_EVENTS: Final = {
+    DataStage.CAPTURING: "lastgood.data.capture_started",
+    DataStage.CAPTURED: "lastgood.data.captured",
+    DataStage.STAGED: "lastgood.data.staged",
+    DataStage.MIGRATING: "lastgood.data.migration_started",
+    DataStage.MIGRATED: "lastgood.data.migrated",
+    DataStage.HOLDING: "lastgood.data.hold_started",
+    DataStage.SWAPPED: "lastgood.data.restored",
+}
+POSTPONED: Final = "lastgood.data.restore_postponed"
+
+
+def kept_by(before: Release, after: Release, now: float) -> tuple[Kept, ...]:
+    """Return what is kept from this step on. What is staged is noted before it is begun, so that nothing is forgotten."""
+    old, data = before.data, after.data
+    if data is None or data.snapshot is None or (old is not None and old.stage is data.stage):
+        return ()
+    row = Kept(
+        token=snapshot_token(after.id),
+        kind=KeptKind.SNAPSHOT,
+        source=data.source,
+        model=after.model,
+        deployment=after.deployment,
+        release=after.id,
+        version=after.previous or 0,
+        at=now,
+        snapshot=data.snapshot,
+    )
+    token = restore_token(after.id)
+    plan = after.plan.data
+    if data.stage is DataStage.CAPTURED:
+        staged = msgspec.structs.replace(row, token=token, kind=KeptKind.STAGED)
+        restores = plan is not None and plan.on_rollback is OnRollback.RESTORE
+        return (row, staged) if restores else (row,)
+    if data.stage is DataStage.SWAPPED:
+        replaced = msgspec.structs.replace(row, token=token, kind=KeptKind.QUARANTINE, version=after.version)
+        return (replaced,)
+    return ()
+
+
+def data_told(data: DataProgress) -> dict[str, Any]:
+    """Return what an event says of a release's data: numbers, never rows."""
+    told: dict[str, Any] = {"source": data.source, "stage": data.stage.value}
+    if data.snapshot is not None:
+        snapshot = data.snapshot
+        told |= {
+            "snapshot": snapshot.token,
+            "rows": sum(snapshot.rows.values()),
+            "bytes": snapshot.size_bytes,
+            "digest": snapshot.digest,
+            "schema": snapshot.schema.id,
+            "seconds": snapshot.seconds,
+        }
+    if data.held_ms is not None:
+        told["held_ms"] = data.held_ms
+    if data.error:
+        told["error"] = data.error
+    return told

@@ -1,0 +1,75 @@
+"""Before a candidate has any traffic: its data, its host, and whether the two fit. Pure."""
+
+import msgspec
+
+from lastgood.control.data_moves import awaits_host, prepare, prepared
+from lastgood.control.moves import Move, Situation, first_traffic, promote, restores_data, roll_back
+from lastgood.domain.deployment import Deployment
+from lastgood.domain.plan import Strategy
+from lastgood.domain.release import Event, Release, Rule
+
+_NOT_THE_VERSIONS_FAULT = frozenset({"corrupt", "untrusted", "unavailable", "storage"})
+
+
+def validate(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
+    """Return the next move of a release that validates, None while something is awaited."""
+    unloadable = _unloadable(release, deployment, seen)
+    if unloadable is not None:
+        return unloadable
+    if not prepared(release):
+        move = prepare(release, deployment, seen)
+        if move is not None and move.event is None:  # the time to validate begins when the data is ready
+            later = {"deadline": seen.now + release.plan.validate_deadline}
+            return msgspec.structs.replace(move, changes={**move.changes, **later})
+        if move is not None or not awaits_host(release):
+            return move
+    elif seen.misfits:
+        cause = f"failed validation: it does not fit its data: {'; '.join(seen.misfits)}"
+        return roll_back(release, deployment, seen, cause=cause)
+    overdue = release.deadline is not None and seen.now > release.deadline
+    if not seen.candidate.ready:
+        limit = release.plan.validate_deadline
+        cause = f"failed validation: it was not ready to answer after {limit:.0f} s"
+        return roll_back(release, deployment, seen, cause=cause) if overdue else None
+    if deployment.stable is None:
+        why = "validated; it is the first version here, so it becomes stable"
+        return promote(release, seen, why, rule=Rule.AT_ONCE)
+    if seen.target is None or not seen.target.ready:
+        why = "the stable version's host is not ready: there is no way back"
+        return _give_up(release, deployment, seen, why) if overdue else None
+    return _begin(release, seen)
+
+
+def _unloadable(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
+    host = seen.candidate
+    if host.failed and host.code in _NOT_THE_VERSIONS_FAULT:
+        return _give_up(release, deployment, seen, f"could not be validated: {host.error}")
+    if host.failed or host.starts > 3:
+        why = host.error or "its host keeps exiting"
+        return roll_back(release, deployment, seen, cause=f"failed validation: {why}")
+    return None
+
+
+def _begin(release: Release, seen: Situation) -> Move:
+    """Return the move that gives a valid candidate its first step, or all traffic where the plan has none."""
+    if release.plan.strategy is Strategy.ALL_AT_ONCE or not release.plan.steps:
+        return promote(release, seen, "validated; the plan promotes at once", rule=Rule.AT_ONCE)
+    return Move(
+        event=Event.VALIDATED,
+        cause="loaded, verified and warm",
+        changes={
+            "step": 0,
+            "step_since": seen.now,
+            "deadline": seen.now + release.plan.deadline,
+            "host_starts": seen.candidate.starts,
+            **first_traffic(release, 0, seen),
+        },
+        publish=True,
+    )
+
+
+def _give_up(release: Release, deployment: Deployment, seen: Situation, cause: str) -> Move | None:
+    """End a release that is nobody's fault before its candidate had traffic; its data goes back if it was migrated."""
+    if restores_data(release):
+        return roll_back(release, deployment, seen, cause=cause, aborting=True)
+    return Move(event=Event.ABORT, cause=cause)
