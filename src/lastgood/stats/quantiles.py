@@ -6,7 +6,9 @@ of bucket to count; they merge by addition, so the quantiles of many workers are
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 
 def bucket_of(value: float, per_octave: int) -> int:
@@ -30,26 +32,30 @@ def quantile(histogram: Mapping[int, int], q: float, per_octave: int) -> float:
     The answer is the geometric middle of that value's bucket, so it is off by at most :func:`relative_error`.
     Raises ValueError for an empty histogram or another ``q``: an unknown quantile is not 0.
     """
-    count = total(histogram)
-    if count < 1:
+    buckets = sorted(histogram)
+    counts = [histogram[bucket] for bucket in buckets]
+    if sum(counts) < 1:
         raise ValueError("an empty histogram has no quantile")
     if not 0.0 < q <= 1.0:
         raise ValueError(f"a quantile's part lies above 0 and is at most 1, not {q}")
-    rank = max(1, math.ceil(q * count * (1.0 - 1e-12)))  # 0.07 * 100 is 7, not 7.000000000000001
-    below = 0
-    for bucket in sorted(histogram):
-        below += histogram[bucket]
-        if below >= rank:
-            return math.exp2((bucket + 0.5) / per_octave)
-    raise ValueError("a histogram's counts must not be negative")
+    if min(counts) < 0:
+        raise ValueError("a histogram's counts must not be negative")
+    up_to = list(accumulate(counts))
+    rank = max(1, math.ceil(q * up_to[-1] * (1.0 - 1e-12)))  # 0.07 * 100 is 7, not 7.000000000000001
+    return math.exp2((buckets[bisect_left(up_to, rank)] + 0.5) / per_octave)
 
 
 def merged(histograms: Iterable[Mapping[int, int]]) -> dict[int, int]:
     """Return the sum of the histograms, without empty buckets, in order of the buckets."""
     sums: dict[int, int] = {}
     for histogram in histograms:
+        if not sums:
+            sums = dict(histogram)
+            continue
         for bucket, count in histogram.items():
             sums[bucket] = sums.get(bucket, 0) + count
+    if all(sums.values()) and list(sums) == sorted(sums):
+        return sums  # as nearly always: a long past, sorted before, and few new values
     return {bucket: sums[bucket] for bucket in sorted(sums) if sums[bucket]}
 
 

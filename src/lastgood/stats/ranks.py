@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -112,11 +112,13 @@ def update(
     money, cash = hand_out(state.log_money, (1.0 / experts,) * experts, state.cash, state.strata)
     boost = state.log_boost
     if total(values1) and total(values0) and total(ranked) >= MIN_PAST:
-        growth = log_growth(ranked, values1, values0)
+        classes = _Classes(ranked)
+        table = _Table(classes.ratios(), classes.counts(values1), classes.counts(values0))
+        growth = table.log_growth()
         held = msgspec.structs.replace(state, log_money=money, cash=cash)
-        boost += _boost(held, (ranked, values1, values0), stratum or str(state.strata))
-        money = tuple(own + float(gain) for own, gain in zip(money, growth, strict=True))
-    state = msgspec.structs.replace(
+        boost += _boost(held, table, stratum or str(state.strata))
+        money = tuple([own + gain for own, gain in zip(money, growth.tolist(), strict=True)])
+    return msgspec.structs.replace(
         state,
         log_boost=boost,
         log_money=money,
@@ -124,8 +126,8 @@ def update(
         past=merged((state.past, values1, values0)),
         ranked=ranked,
         strata=state.strata + 1,
+        stopped=log_sum((log(cash), *money)) + boost >= -math.log(state.alpha),
     )
-    return msgspec.structs.replace(state, stopped=log_e(state) >= -math.log(state.alpha))
 
 
 def log_e(state: Ranks) -> float:
@@ -147,37 +149,41 @@ def log_growth(ranked: Mapping[int, int], values1: Mapping[int, int], values0: M
 
     Neither arm nor ``ranked`` may be empty.
     """
-    ratios = _ratios(ranked)
-    counts1, counts0 = _by_class(ranked, values1), _by_class(ranked, values0)
-    weight = counts1.sum() / (counts1.sum() + counts0.sum())
-    growth: Floats = np.log(ratios) @ counts1 - np.log1p(weight * (ratios - 1.0)) @ (counts1 + counts0)
-    return growth
+    classes = _Classes(ranked)
+    return _Table(classes.ratios(), classes.counts(values1), classes.counts(values0)).log_growth()
 
 
-def _ratios(ranked: Mapping[int, int]) -> Floats:
-    """Return the experts' density ratios by class, scaled to mean 1 over ``ranked``."""
-    masses = _by_class(ranked, ranked) / total(ranked)
-    scaled: Floats = _DENSITIES / (_DENSITIES @ masses)[:, None]
-    return scaled
+class _Table(NamedTuple):
+    """A stratum by class: how many of each arm's values fall into each, and the experts' density ratios there."""
+
+    ratios: Floats
+    counts1: Floats
+    counts0: Floats
+
+    def log_growth(self, drawn: Floats | None = None) -> Floats:
+        """Return the logarithm of each expert's growth; with ``drawn``, a row for each table of arm 1 drawn."""
+        pooled = self.counts1 + self.counts0
+        weight = self.counts1.sum() / pooled.sum()
+        lost = np.log1p(weight * (self.ratios - 1.0)) @ pooled
+        if drawn is None:
+            drawn = self.counts1
+        growth: Floats = drawn @ np.log(self.ratios).T - lost
+        return growth
 
 
-def _boost(
-    state: Ranks, data: tuple[Mapping[int, int], Mapping[int, int], Mapping[int, int]], name: str
-) -> float:
+def _boost(state: Ranks, table: _Table, name: str) -> float:
     """Return the logarithm of this stratum's boost; 0 when none is wanted or the bound is far."""
-    ranked, values1, values0 = data
-    needed = -math.log(state.alpha) - log_e(state)
-    pooled = _by_class(ranked, values1) + _by_class(ranked, values0)
+    before = log_e(state)
+    needed = -math.log(state.alpha) - before
+    pooled = table.counts1 + table.counts0
     if not state.draws or not 0.0 < needed < BOOST_FROM or pooled.sum() > MOST_DRAWN:
         return 0.0
     seed = np.frombuffer(blake2b(name.encode(), digest_size=32).digest(), dtype="<u4")
-    drawn = _drawn(pooled.astype(np.int64), total(values1), np.random.RandomState(seed), state.draws)
-    tables = np.vstack((_by_class(ranked, values1), drawn))
-    ratios = _ratios(ranked)
-    weight = total(values1) / pooled.sum()
-    growth = tables @ np.log(ratios).T - np.log1p(weight * (ratios - 1.0)) @ pooled
+    chance, size = np.random.RandomState(seed), int(table.counts1.sum())
+    tables = np.vstack((table.counts1, _drawn(pooled.astype(np.int64), size, chance, state.draws)))
+    growth = table.log_growth(tables)
     money = np.column_stack((np.full(len(tables), log(state.cash)), growth + np.array(state.log_money)))
-    grown = np.logaddexp.reduce(money, axis=1) + state.log_boost - log_e(state)
+    grown = np.logaddexp.reduce(money, axis=1) + state.log_boost - before
     return log_boost(np.full(len(tables), -math.log(len(tables))), grown, needed)
 
 
@@ -199,18 +205,34 @@ def _drawn(pooled: Ints, size: int, chance: np.random.RandomState, draws: int) -
     return tables
 
 
-def _by_class(ranked: Mapping[int, int], values: Mapping[int, int]) -> Floats:
-    """Return how many of the values fall into each class of mid-ranks."""
-    buckets = np.array(sorted(ranked))
-    counts = np.array([ranked[bucket] for bucket in sorted(ranked)], dtype=np.float64)
-    below = np.concatenate(([0.0], np.cumsum(counts)))
-    wanted = np.array(sorted(values))
-    left, right = np.searchsorted(buckets, wanted, "left"), np.searchsorted(buckets, wanted, "right")
-    middle = 0.5 * (below[left] + below[right]) / below[-1]
-    weights = np.array([values[bucket] for bucket in sorted(values)], dtype=np.float64)
-    classes = np.searchsorted(EDGES, middle, "right")
-    sums: Floats = np.bincount(classes, weights=weights, minlength=len(EDGES) + 1).astype(np.float64)
-    return sums
+class _Classes:
+    """The classes of mid-ranks that a histogram, not empty, gives to buckets."""
+
+    def __init__(self, ranked: Mapping[int, int]) -> None:
+        buckets = sorted(ranked)
+        self._buckets = np.array(buckets)
+        self._counts = np.array([ranked[bucket] for bucket in buckets], dtype=np.float64)
+        self._below = np.concatenate(([0.0], self._counts.cumsum()))
+
+    def ratios(self) -> Floats:
+        """Return the experts' density ratios by class, scaled to mean 1 over the histogram."""
+        below = self._below
+        masses = self._sums(0.5 * (below[:-1] + below[1:]), self._counts) / below[-1]
+        scaled: Floats = _DENSITIES / (_DENSITIES @ masses)[:, None]
+        return scaled
+
+    def counts(self, values: Mapping[int, int]) -> Floats:
+        """Return how many of the values fall into each class."""
+        wanted = np.array([*values])
+        left, right = self._buckets.searchsorted(wanted, "left"), self._buckets.searchsorted(wanted, "right")
+        middle = 0.5 * (self._below[left] + self._below[right])
+        return self._sums(middle, np.array([*values.values()], dtype=np.float64))
+
+    def _sums(self, middle: Floats, weights: Floats) -> Floats:
+        """Return the weights' sum by class; ``middle`` is each one's mid-rank times all values ranked."""
+        classes = _EDGES.searchsorted(middle / self._below[-1], "right")
+        sums: Floats = np.bincount(classes, weights=weights, minlength=len(EDGES) + 1).astype(np.float64)
+        return sums
 
 
 def _densities() -> Floats:
@@ -236,5 +258,7 @@ def _tail(part: float) -> float:
     """Return the integral of ``-log(v)`` from 0 to ``part``."""
     return part - part * math.log(part) if part > 0.0 else 0.0
 
+
+_EDGES: Final = np.array(EDGES)
 
 _DENSITIES: Final = _densities()
