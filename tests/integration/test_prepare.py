@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lastgood import bootstrap
+from lastgood import bootstrap, serving
 from lastgood.errors import Code, LastgoodError
 from lastgood.settings import Settings
 
@@ -148,6 +148,6 @@ def test_serve_warns_of_a_home_that_others_can_enter(
         stack.enter_context(caplog.at_level(logging.WARNING))
         stack.enter_context(pytest.raises(LastgoodError, match="Cannot listen"))
         port = taken.getsockname()[1]
-        bootstrap.serve(Settings(home=settings.home, api_port=port), lambda _serving: None)
+        serving.serve(Settings(home=settings.home, api_port=port), lambda _serving: None)
 
     assert any("chmod 700" in record.getMessage() for record in caplog.records) == warned

@@ -10,7 +10,7 @@ from lastgood.cli.session import Session
 from lastgood.errors import EXIT_OK, EXIT_STUCK
 
 if TYPE_CHECKING:
-    from lastgood.bootstrap import Serving
+    from lastgood.serving import Serving
 
 
 @command("serve")
@@ -23,7 +23,7 @@ def serve(session: Session, **flags: str | int | None) -> int:
 
     That is the gateways, the model hosts, the controller and the control API. Ctrl-C lets requests end first.
     """
-    from lastgood.bootstrap import serve as run
+    from lastgood.serving import serve as run
     from lastgood.settings import load_settings
 
     settings = load_settings({"home": session.home, **flags})
