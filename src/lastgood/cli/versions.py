@@ -14,6 +14,7 @@ from lastgood.errors import Code, LastgoodError
 
 if TYPE_CHECKING:
     from lastgood.control.registry import Registered
+    from lastgood.domain.golden import Golden
     from lastgood.domain.version import Format, Signature
 
 _ALWAYS_DIFFER = ("number", "label")
@@ -32,6 +33,12 @@ _FORMATS = ("onnx", "skops", "callable", "pickle", "joblib")
 @click.option("--format", "kind", type=click.Choice(_FORMATS), help="Default: from the file's name.")
 @click.option("--factory", metavar="PKG.MODULE:FUNCTION", help="What makes the model, for Python code.")
 @click.option(
+    "--golden",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A JSON list of requests (and answers) that it must answer before it serves.",
+)
+@click.option(
     "--signature",
     type=click.Path(path_type=Path),
     help="A JSON file with inputs and outputs. Default: read from the artifact.",
@@ -40,11 +47,13 @@ def register(
     session: Session,
     model: str,
     artifact: Path,
+    *,
     label: str | None,
     data: str | None,
     metrics: tuple[str, ...],
     kind: str | None,
     factory: str | None,
+    golden: Path | None,
     signature: Path | None,
 ) -> None:
     """Make ARTIFACT the next version of MODEL. Nothing becomes live by this. Needs no server."""
@@ -65,6 +74,7 @@ def register(
         signature=None if signature is None else _signature(signature),
         data=data,
         metrics=dict(_metric(text) for text in metrics),
+        golden=() if golden is None else _golden(golden),
         actor=session.actor,
     )
     with session.services() as services:
@@ -177,6 +187,21 @@ def _signature(path: Path) -> "Signature":
         f"The signature {path} cannot be used: {why}.",
         'Write {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}], "outputs": [...]}.',
     )
+
+
+def _golden(path: Path) -> "tuple[Golden, ...]":
+    from lastgood.domain.golden import MOST_BYTES, golden_from
+
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise LastgoodError(
+            Code.INVALID,
+            f"The golden requests {path} cannot be read: {error.strerror}.",
+            "Give the path of a JSON file.",
+        ) from None
+    return golden_from(text)
 
 
 def _told(found: "Registered") -> dict[str, Any]:

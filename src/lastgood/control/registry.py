@@ -13,6 +13,7 @@ import msgspec
 
 from lastgood.domain.deployment import Failure
 from lastgood.domain.event import EventDraft
+from lastgood.domain.golden import Golden
 from lastgood.domain.version import (
     DataReference,
     Format,
@@ -48,6 +49,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature | None = None
     data: Path | str | None = None
     metrics: dict[str, float] = {}
+    golden: tuple[Golden, ...] = ()
     actor: str = ""
 
 
@@ -167,6 +169,7 @@ class Registry:
                 ("factory", draft.factory is not None and draft.factory != known.factory),
                 ("signature", draft.signature is not None and draft.signature != known.signature),
                 ("format", draft.format is not known.format),
+                ("golden requests", bool(draft.golden) and draft.golden != known.golden),
             )
             if differs
         ]
@@ -195,6 +198,7 @@ class Registry:
             data=data,
             git=self._git_state(draft.artifact.resolve().parent),
             metrics=dict(draft.metrics),
+            golden=draft.golden,
             dependencies=_dependencies(draft.format),
             created_at=self._now(),
             created_by=draft.actor or getpass.getuser(),
@@ -274,6 +278,8 @@ def _facts(version: Version) -> dict[str, Any]:
         else version.git.commit + (" (dirty)" if version.git.dirty else ""),
     }
     facts.update({f"metric {name}": value for name, value in sorted(version.metrics.items())})
+    if version.golden:
+        facts["golden requests"] = len(version.golden)
     if version.signature is not None:
         for way, tensors in (("input", version.signature.inputs), ("output", version.signature.outputs)):
             facts.update({f"{way} {one.name}": f"{one.datatype} {list(one.shape)}" for one in tensors})

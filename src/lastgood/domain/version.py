@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.golden import Golden
 from lastgood.domain.snapshot import Schema
 from lastgood.errors import Code, LastgoodError
 
@@ -61,7 +62,8 @@ class GitState(msgspec.Struct, frozen=True):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable version. ``number`` counts 1, 2, 3 within its model; ``digest`` is ``sha256:<hex>``.
 
-    ``needs`` is its data contract: by source, the tables and columns that it reads while it serves.
+    ``needs`` is its data contract: by source, the tables and columns that it reads while it serves. ``golden`` is what it
+    must answer before it serves, and for as long as somebody may go back to it.
     """
 
     model: str
@@ -77,6 +79,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     dependencies: dict[str, str] = {}
     needs: dict[str, Schema] = {}
+    golden: tuple[Golden, ...] = ()
     created_at: float
     created_by: str
 
