@@ -102,10 +102,10 @@ class EvidenceStore(Protocol):
     def evidence(self, release: int) -> Evidence:
         """Return the evidence so far, empty at the beginning."""
 
-    def save_evidence(self, step: EvidenceStep) -> None:
-        """Append strata and replace the evidence, in one transaction.
+    def save_evidence(self, *steps: EvidenceStep) -> None:
+        """Append strata and replace the evidence, each step of another release, all in one transaction.
 
-        :raises LastgoodError: ``conflict`` if the stored sequence is not ``step.before``.
+        :raises LastgoodError: ``conflict`` if a stored sequence is not the step's ``before``; nothing is written then.
         """
 
     def strata(self, release: int) -> Iterator[Stratum]:

@@ -1,5 +1,6 @@
 """The contract of EvidenceStore: strata and what was folded from them move together."""
 
+import msgspec
 import pytest
 from store_samples import Stores, deploy, next_of, register_many, release_of
 
@@ -12,6 +13,15 @@ def stratum(sequence: int) -> Stratum:
     counts = ArmCounts(requests=sequence, errors=1, latency={160: 2})
     return Stratum(
         release=1, sequence=sequence, stage=0, closed_at=float(sequence), candidate=counts, stable=ArmCounts()
+    )
+
+
+def step_of(release: int, before: int, after: int) -> EvidenceStep:
+    one = step(before, after)
+    return EvidenceStep(
+        before=before,
+        evidence=msgspec.structs.replace(one.evidence, release=release),
+        strata=tuple(msgspec.structs.replace(each, release=release) for each in one.strata),
     )
 
 
@@ -64,6 +74,38 @@ def test_second_controller_is_a_conflict(running: Stores, before: int) -> None:
     assert refused.value.code is Code.CONFLICT
     assert running.evidence.evidence(1).sequence == 2
     assert len(list(running.evidence.strata(1))) == 2
+
+
+@pytest.fixture
+def two_running(running: Stores) -> Stores:
+    register_many(running, 1, model="fraud")
+    other = release_of(deployment="fraud", model="fraud")
+    deployment = deploy(running, "fraud", "fraud")
+    running.releases.commit(Change(deployment=next_of(deployment, release=0), release=other))
+    return running
+
+
+def test_the_evidence_of_many_releases_is_one_transaction(two_running: Stores) -> None:
+    """Steps of several releases are stored together, those that begin and those that go on."""
+    two_running.evidence.save_evidence(step_of(1, 0, 2))
+    two_running.evidence.save_evidence(step_of(1, 2, 3), step_of(2, 0, 2))
+
+    for release, sequence in ((1, 3), (2, 2)):
+        assert two_running.evidence.evidence(release) == step_of(release, 0, sequence).evidence
+        assert tuple(two_running.evidence.strata(release)) == step_of(release, 0, sequence).strata
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_one_conflict_among_many_writes_nothing(two_running: Stores, order: tuple[int, int]) -> None:
+    """When the evidence of one release has moved on, that of the others stays as it was."""
+    two_running.evidence.save_evidence(step_of(2, 0, 1))
+    steps = (step_of(1, 0, 2), step_of(2, 0, 2))
+    with pytest.raises(LastgoodError, match="release 2") as refused:
+        two_running.evidence.save_evidence(*(steps[place] for place in order))
+
+    assert refused.value.code is Code.CONFLICT
+    assert [two_running.evidence.evidence(release).sequence for release in (1, 2)] == [0, 1]
+    assert [len(list(two_running.evidence.strata(release))) for release in (1, 2)] == [0, 1]
 
 
 def test_step_with_a_gap_is_refused(running: Stores) -> None:

@@ -37,15 +37,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
+class _States(dict[str, Any]):
+    """What :func:`write` gives: plain JSON values, and the record that they are, so that nobody reads them again."""
+
+    record: Record
+
+
 def read(states: Mapping[str, Any]) -> Record:
-    """Return the record; an empty one for a release that has no evidence yet."""
+    """Return the record; an empty one for a release that has no evidence yet. Neither is ever changed."""
+    if isinstance(states, _States):
+        return states.record
     return msgspec.convert(states, Record, str_keys=True)
 
 
 def write(record: Record) -> dict[str, Any]:
     """Return the record as what JSON gives back for it: no tuples, string keys, floats bit for bit."""
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
-    return plain
+    states = _States(msgspec.json.decode(msgspec.json.encode(record)))
+    states.record = record
+    return states
 
 
 def closed_at(states: Mapping[str, Any]) -> float:

@@ -1,6 +1,6 @@
 """The strata of each release and the evidence folded from them, always in step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -15,9 +15,10 @@ from lastgood.store.schema import evidence, strata
 _PAGE: Final = 500
 _STORED: Final = select(evidence).where(evidence.c.release == bindparam("release"))
 _ADD: Final = insert(evidence)
-_SAVE: Final = update(evidence).where(
-    evidence.c.release == bindparam("of_release"), evidence.c.sequence == bindparam("read_sequence")
+_SEQUENCES: Final = select(evidence.c.release, evidence.c.sequence).where(
+    evidence.c.release.in_(bindparam("releases", expanding=True))
 )
+_SAVE: Final = update(evidence).where(evidence.c.release == bindparam("of_release"))
 _ADD_STRATA: Final = insert(strata)
 _STRATA: Final = (
     select(strata)
@@ -38,20 +39,28 @@ class SqlEvidence:
         row = self._database.row(_STORED, {"release": release})
         return Evidence(release=release) if row is None else from_text(row.document, Evidence, row.format)
 
-    def save_evidence(self, step: EvidenceStep) -> None:
-        """Append strata and replace the evidence, in one transaction.
+    def save_evidence(self, *steps: EvidenceStep) -> None:
+        """Append strata and replace the evidence, each step of another release, all in one transaction.
 
-        :raises LastgoodError: ``conflict`` if the stored sequence is not ``step.before``, ``internal`` if the
-            strata do not lead from there to the evidence's sequence one by one.
+        :raises LastgoodError: ``conflict`` if a stored sequence is not the step's ``before`` (nothing is written
+            then), ``internal`` if a step's strata do not lead from there to the evidence's sequence one by one.
         """
-        _check_in_step(step)
-        release = step.evidence.release
+        for step in steps:
+            _check_in_step(step)
+        # What can be worked out before is not worked out while others wait for the write lock.
+        documents = [to_text(step.evidence) for step in steps]
+        rows = [
+            {
+                "release": step.evidence.release,
+                "sequence": one.sequence,
+                "format": FORMAT,
+                "document": to_text(one),
+            }
+            for step in steps
+            for one in step.strata
+        ]
         with self._database.transaction() as connection:
-            _replace(connection, step)
-            rows = [
-                {"release": release, "sequence": one.sequence, "format": FORMAT, "document": to_text(one)}
-                for one in step.strata
-            ]
+            _replace(connection, steps, documents)
             if rows:
                 connection.execute(_ADD_STRATA, rows)
 
@@ -67,18 +76,28 @@ class SqlEvidence:
             last = page[-1].sequence
 
 
-def _replace(connection: Connection, step: EvidenceStep) -> None:
-    columns = {"sequence": step.evidence.sequence, "format": FORMAT, "document": to_text(step.evidence)}
+def _replace(connection: Connection, steps: Sequence[EvidenceStep], documents: Sequence[str]) -> None:
+    releases = [step.evidence.release for step in steps]
+    at = {row.release: row.sequence for row in connection.execute(_SEQUENCES, {"releases": releases})}
+    added, saved = [], []
+    for step, document in zip(steps, documents, strict=True):
+        release = step.evidence.release
+        if at.get(release, 0) != step.before:
+            raise _outrun(step, at.get(release, 0))
+        columns = {"sequence": step.evidence.sequence, "format": FORMAT, "document": document}
+        if release in at:
+            saved.append({"of_release": release, **columns})
+        else:
+            added.append({"release": release, **columns})
+    if added:
+        connection.execute(_ADD, added)
+    if saved:
+        connection.execute(_SAVE, saved)
+
+
+def _outrun(step: EvidenceStep, stored: int) -> LastgoodError:
     release = step.evidence.release
-    guard = {"of_release": release, "read_sequence": step.before}
-    if connection.execute(_SAVE, {**columns, **guard}).rowcount == 1:
-        return
-    row = connection.execute(_STORED, {"release": release}).one_or_none()
-    if row is None and step.before == 0:
-        connection.execute(_ADD, {"release": release, **columns})
-        return
-    stored = 0 if row is None else row.sequence
-    raise LastgoodError(
+    return LastgoodError(
         Code.CONFLICT,
         f"The evidence of release {release} is at {stored}, not at {step.before}: "
         "another controller was first.",
