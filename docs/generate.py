@@ -60,6 +60,8 @@ def plan_reference() -> str:
             "`lastgood plan lint` says how often a `max` would have been broken by stable's own recent traffic."
         ),
         *(_part(kind.__name__, f"`metric: {metric}`", parts) for metric, kind in GUARDRAIL_KINDS.items()),
+        "## Data",
+        _part("DataDocument", "`data`", parts),
         "## Notifications",
         _part("ChannelDocument", "`notify`", parts),
         "## Examples",

@@ -124,7 +124,13 @@ def open_services(settings: Settings) -> Services:
         tick_seconds=settings.tick_seconds,
         recorder=recorder,
     )
-    registry = Registry(versions=versions, blobs=blobs, inspect=_inspector(settings), git_state=git_state)
+    registry = Registry(
+        versions=versions,
+        blobs=blobs,
+        inspect=_inspector(settings),
+        git_state=git_state,
+        schema=live.schema,
+    )
     dispatcher = Dispatcher(outbox, _notifiers(settings))
     executor.on_commit = dispatcher.wake
     live.desk.wake = controller.wake

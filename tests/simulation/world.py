@@ -289,6 +289,7 @@ class World:
             blobs=self.blobs,
             inspect=lambda *_: None,
             git_state=lambda _: None,
+            schema=self.live.schema,
             now=lambda: self.clock,
         )
         self.rollback = Rollback(

@@ -11,9 +11,13 @@ from typing import Any
 
 import msgspec
 
+from lastgood.control.contract import read_contract
+from lastgood.control.version_facts import facts_of
+from lastgood.domain.data_file import same_contract
 from lastgood.domain.deployment import Failure
 from lastgood.domain.event import EventDraft
 from lastgood.domain.golden import Golden
+from lastgood.domain.snapshot import Schema
 from lastgood.domain.version import (
     DataReference,
     Format,
@@ -39,7 +43,10 @@ _PACKAGES = {
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says of a version when registering it. ``signature`` None asks the artifact itself."""
+    """What a person says of a version when registering it. ``signature`` None asks the artifact itself.
+
+    ``needs`` are data sources whose schema of today becomes part of the version's data contract.
+    """
 
     model: str
     artifact: Path
@@ -50,6 +57,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     data: Path | str | None = None
     metrics: dict[str, float] = {}
     golden: tuple[Golden, ...] = ()
+    needs: tuple[str, ...] = ()
     actor: str = ""
 
 
@@ -72,19 +80,22 @@ class Registry:
         blobs: Blobs,
         inspect: Callable[[Path, Format, str | None], Signature | None],
         git_state: Callable[[Path], GitState | None],
+        schema: Callable[[str], Schema],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._versions = versions
         self._blobs = blobs
         self._inspect = inspect
         self._git_state = git_state
+        self._schema = schema
         self._now = now
 
     def register(self, draft: Draft) -> Registered:
         """Make an immutable version; the same bytes under the same label are the version that is there.
 
-        :raises LastgoodError: ``invalid`` for a bad name, label, artifact or metric, ``conflict`` when the label
-            belongs to other bytes or the version to other facts, ``storage`` when the disk is full.
+        :raises LastgoodError: ``invalid`` for a bad name, label, artifact, metric or data contract, ``conflict`` when
+            the label belongs to other bytes or the version to other facts, ``storage`` when the disk is full; or what
+            a source that is needed says.
         """
         check_name(draft.model)
         if draft.label is not None:
@@ -97,12 +108,13 @@ class Registry:
             )
         digest, _ = digest_of(draft.artifact)
         twins = self._versions.versions_of_digest(draft.model, digest)
-        known = self._already(draft, digest, twins)
+        needs = read_contract(draft.artifact, draft.needs, self._schema)
+        known = self._already(draft, digest, twins, needs)
         failed = self._failing(digest) is not None
         if known is not None:
             others = tuple(twin.number for twin in twins if twin.number != known.number)
             return Registered(version=known, created=False, same_bytes=others, failed=failed)
-        version = self._describe(draft)
+        version = self._describe(draft, needs or {})
         stored = self._versions.add_version(version, self._event(version))
         others = tuple(twin.number for twin in twins)
         return Registered(version=stored, created=True, same_bytes=others, failed=failed)
@@ -142,10 +154,12 @@ class Registry:
     def diff(self, model: str, first: str, second: str) -> list[tuple[str, Any, Any]]:
         """Return (what, first, second) for every fact of two versions, those that differ and those that do not."""
         one, two = self.resolve(model, first), self.resolve(model, second)
-        left, right = _facts(one), _facts(two)
+        left, right = facts_of(one), facts_of(two)
         return [(key, left.get(key), right.get(key)) for key in dict.fromkeys((*left, *right))]
 
-    def _already(self, draft: Draft, digest: str, twins: list[Version]) -> Version | None:
+    def _already(
+        self, draft: Draft, digest: str, twins: list[Version], needs: dict[str, Schema] | None
+    ) -> Version | None:
         """Return the version that these bytes and this label already are.
 
         :raises LastgoodError: ``conflict`` when the label names other bytes, or the facts given differ.
@@ -169,6 +183,7 @@ class Registry:
                 ("factory", draft.factory is not None and draft.factory != known.factory),
                 ("signature", draft.signature is not None and draft.signature != known.signature),
                 ("format", draft.format is not known.format),
+                ("data contract", needs is not None and not same_contract(needs, known.needs)),
                 ("golden requests", bool(draft.golden) and draft.golden != known.golden),
             )
             if differs
@@ -182,7 +197,7 @@ class Registry:
             )
         return known
 
-    def _describe(self, draft: Draft) -> Version:
+    def _describe(self, draft: Draft, needs: dict[str, Schema]) -> Version:
         signature = draft.signature or self._inspect(draft.artifact, draft.format, draft.factory)
         data = None if draft.data is None else _reference(draft.data)
         digest, size = self._blobs.put(draft.artifact)
@@ -200,6 +215,7 @@ class Registry:
             metrics=dict(draft.metrics),
             golden=draft.golden,
             dependencies=_dependencies(draft.format),
+            needs=needs,
             created_at=self._now(),
             created_by=draft.actor or getpass.getuser(),
         )
@@ -210,7 +226,12 @@ class Registry:
             at=version.created_at,
             actor=version.created_by,
             model=version.model,
-            data={"label": version.label, "digest": version.digest, "metrics": version.metrics},
+            data={
+                "label": version.label,
+                "digest": version.digest,
+                "metrics": version.metrics,
+                "needs": {source: schema.id for source, schema in version.needs.items()},
+            },
         )
 
     def _failing(self, digest: str) -> Failure | None:
@@ -260,28 +281,3 @@ def _dependencies(kind: Format) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue  # not installed here: the host that loads it may live elsewhere
     return found
-
-
-def _facts(version: Version) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "number": version.number,
-        "label": version.label,
-        "format": version.format.value,
-        "artifact": version.digest,
-        "bytes": version.size_bytes,
-        "factory": version.factory,
-        "data": None if version.data is None else version.data.uri,
-        "data digest": None if version.data is None else version.data.digest,
-        "data rows": None if version.data is None else version.data.rows,
-        "git": None
-        if version.git is None
-        else version.git.commit + (" (dirty)" if version.git.dirty else ""),
-    }
-    facts.update({f"metric {name}": value for name, value in sorted(version.metrics.items())})
-    if version.golden:
-        facts["golden requests"] = len(version.golden)
-    if version.signature is not None:
-        for way, tensors in (("input", version.signature.inputs), ("output", version.signature.outputs)):
-            facts.update({f"{way} {one.name}": f"{one.datatype} {list(one.shape)}" for one in tensors})
-    facts.update({f"package {name}": text for name, text in sorted(version.dependencies.items())})
-    return facts

@@ -51,8 +51,8 @@ class Placed(msgspec.Struct, frozen=True):
         return _refusal(self.source, place, message, next_step, path)
 
 
-def read_placed_yaml(text: str, source: str) -> Placed:
-    """Read a document whose top is a mapping.
+def read_placed_yaml(text: str, source: str, *, least: str = "strategy: canary") -> Placed:
+    """Read a document whose top is a mapping; ``least`` is what an empty one should at least say.
 
     :raises LastgoodError: ``invalid`` with ``source:line:column`` in front, or ``too_large``.
     """
@@ -68,10 +68,10 @@ def read_placed_yaml(text: str, source: str) -> Placed:
     except yaml.YAMLError as error:
         raise _syntax_refusal(error, text, source) from None
     if root is None:
-        raise _refusal(source, Place(1, 1), "The file is empty.", "Write at least 'strategy: canary'.", "$")
+        raise _refusal(source, Place(1, 1), "The file is empty.", f"Write at least '{least}'.", "$")
     reader = _Reader(source)
     if not isinstance(root, yaml.MappingNode):
-        reader.refuse(root, "$", "The file is not a mapping.", "Start it with 'strategy: canary'.")
+        reader.refuse(root, "$", "The file is not a mapping.", f"Start it with '{least}'.")
     value = reader.read(root, "$")
     return Placed(source, value, reader.places, reader.keys)
 

@@ -1,7 +1,8 @@
 """The plan file as a person writes it: its keys, their types, what they mean and what they default to.
 
 The JSON Schema (:mod:`lastgood.domain.plan_schema`) and the plan reference are made from these structs, so each
-key says all of it here, those of guardrails in :mod:`lastgood.domain.plan_guardrails`. Turning a document into a
+key says all of it here, those of guardrails in :mod:`lastgood.domain.plan_guardrails`, those of data in
+:mod:`lastgood.domain.plan_data`. Turning a document into a
 :class:`~lastgood.domain.plan.Plan`, with the rules that span keys, is :mod:`lastgood.domain.plan_file`.
 """
 
@@ -12,6 +13,7 @@ from msgspec import Meta
 
 from lastgood.domain.channel import REFERENCE_PATTERN
 from lastgood.domain.plan import MAX_GUARDRAILS, MAX_STEPS, OnDeadline, PromoteWhen, Strategy, UnitsChoice
+from lastgood.domain.plan_data import DataDocument
 from lastgood.domain.plan_guardrails import GuardrailDocument
 from lastgood.domain.plan_meaning import means
 from lastgood.domain.plan_quantity import UNTIL_RESUMED, Duration, Pause, Percent, Weight
@@ -212,3 +214,10 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             maxItems=MAX_CHANNELS,
         ),
     ] = []
+    data: Annotated[
+        DataDocument | None,
+        means(
+            "The live data that goes back with the model: captured before the release, perhaps migrated by it. "
+            "Default: none."
+        ),
+    ] = None

@@ -7,7 +7,17 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lastgood.domain.placed_yaml import Placed
-from lastgood.domain.plan import Metric, NoData, OnDeadline, OnFail, PromoteWhen, Strategy, UnitsChoice
+from lastgood.domain.plan import (
+    Metric,
+    NoData,
+    OnDeadline,
+    OnFail,
+    OnRollback,
+    PromoteWhen,
+    Strategy,
+    UnitsChoice,
+)
+from lastgood.domain.plan_data import DataDocument
 from lastgood.domain.plan_guardrails import GUARDRAIL_KINDS, Compare
 from lastgood.domain.plan_quantity import decode_quantity
 from lastgood.errors import LastgoodError
@@ -35,6 +45,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "compare": tuple(map(str, Compare)),
     "promote_when": tuple(map(str, PromoteWhen)),
     "units": tuple(map(str, UnitsChoice)),
+    "on_rollback": tuple(map(str, OnRollback)),
 }
 
 
@@ -77,6 +88,8 @@ def _known_keys(placed: Placed, kind: type, path: str) -> list[str]:
         return ["metric", *_encoded_names(GUARDRAIL_KINDS[str(metric)])]
     if path.startswith("$.notify["):
         return ["webhook", "command", "secret"]
+    if path == "$.data":
+        return _encoded_names(DataDocument)
     return _encoded_names(kind)
 
 
@@ -120,4 +133,6 @@ def _add(key: str) -> str:
         return f"Add it, one of: {', '.join(Metric)}."
     if key == "counter":
         return "Add the counter that the version reports, such as 'counter: low_confidence'."
+    if key == "source":
+        return "Add the name of a data source of lastgood.toml, such as 'source: features'."
     return "Add it."

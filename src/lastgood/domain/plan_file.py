@@ -1,7 +1,7 @@
 """From the text of a plan file to a :class:`~lastgood.domain.plan.Plan`, or to an error with its line.
 
 Belongs here: reading the document, and the rules that span several keys; those of guardrails are in
-:mod:`lastgood.domain.plan_guardrail_rules`. What a single key may hold is in :mod:`lastgood.domain.plan_document`;
+:mod:`lastgood.domain.plan_guardrail_rules`, those of data in :mod:`lastgood.domain.plan_data`. What a single key may hold is in :mod:`lastgood.domain.plan_document`;
 the wording of what is wrong with one is in :mod:`lastgood.domain.plan_faults`.
 """
 
@@ -21,6 +21,7 @@ from lastgood.domain.plan import (
     Strategy,
     built_in,
 )
+from lastgood.domain.plan_data import read_data
 from lastgood.domain.plan_document import (
     MAX_CHANNELS,
     STEP_KINDS,
@@ -67,6 +68,7 @@ def parse_plan(text: str, *, source: str = "plan.yaml") -> Plan:
         promote_deadline=_positive(placed, document, "promote_deadline", fallback.promote_deadline),
         rollback_deadline=_positive(placed, document, "rollback_deadline", fallback.rollback_deadline),
         notify=_channels(placed, document),
+        data=read_data(placed, document.strategy, document.data),
     )
 
 

@@ -36,7 +36,18 @@ EXAMPLES: Final[tuple[dict[str, Any], ...]] = (
         "steps": [{"pause": UNTIL_RESUMED}, {"weight": "100%", "for": "10m", "samples": 500}],
         "guardrails": [{"metric": "errors", "max": "2%"}, {"metric": "invalid_output", "max": "1%"}],
     },
-    {"strategy": "all_at_once", "watch": "1h", "notify": [{"command": ["notify-send", "lastgood"]}]},
+    {
+        "strategy": "all_at_once",
+        "watch": "1h",
+        "notify": [{"command": ["notify-send", "lastgood"]}],
+        "data": {
+            "source": "features",
+            "on_rollback": "restore",
+            "migrate": ["python", "migrate.py"],
+            "migrate_timeout": "10m",
+            "hold": True,
+        },
+    },
 )
 
 
@@ -50,6 +61,11 @@ def plan_schema() -> dict[str, Any]:
         for key, schema in definition.get("properties", {}).items():
             definition["properties"][key] = _readable(schema)
     definitions["ChannelDocument"]["oneOf"] = [{"required": ["webhook"]}, {"required": ["command"]}]
+    definitions["DataDocument"] |= {
+        "dependentRequired": {"migrate_timeout": ["migrate"]},
+        "if": {"properties": {"hold": {"const": True}}, "required": ["hold"]},
+        "then": {"required": ["migrate"]},
+    }
     ways = ("max", "objective", "quantiles", "compare")
     definitions["LatencyGuardrail"]["anyOf"] = [{"required": [key]} for key in ways]
     top = definitions.pop("PlanDocument")

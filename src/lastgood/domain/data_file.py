@@ -1,0 +1,127 @@
+"""A version's data contract as a person writes it: ``lastgood.yaml`` beside the artifact, or in its folder.
+
+::
+
+    data:
+      features:                                # a table [data.features] of lastgood.toml
+        tables:
+          customers: {id: integer, age: integer}   # the columns that the version reads, with their types
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lastgood.domain.placed_yaml import Placed, read_placed_yaml
+from lastgood.domain.snapshot import Column, Schema, misfits, schema_of
+
+DATA_FILE: Final = "lastgood.yaml"
+SOURCE_NAME_PATTERN: Final = "^[a-z0-9_]{1,40}$"
+SOURCE_NAME_HINT: Final = "A source is named by 1 to 40 small letters, digits and underscores."
+_SOURCE_NAME: Final = re.compile(SOURCE_NAME_PATTERN)
+_TABLE_HINT: Final = "Write its columns and their types: {id: integer, age: integer}."
+
+
+class DataFile:
+    """What the file says a version needs, by source, and where it says so."""
+
+    def __init__(self, placed: Placed) -> None:
+        self._placed = placed
+        self.needs = _needs(placed)
+
+    def check_fits(self, source: str, live: Schema) -> None:
+        """Refuse a contract that the live data of today does not fulfil.
+
+        :raises LastgoodError: ``invalid``, naming each table and column, with the line of the source.
+        """
+        found = misfits(self.needs[source], live)
+        if found:
+            message = f"{source} as it is today does not fit: {'; '.join(found)}."
+            next_step = f"Correct the file, or leave out --needs {source} for data that comes later."
+            raise self._placed.refusal(f"$.data.{source}", message, next_step, at_key=True)
+
+
+def parse_data_file(text: str, *, source: str = DATA_FILE) -> DataFile:
+    """Return the contract that ``text`` (YAML) states; ``source`` names it in errors.
+
+    :raises LastgoodError: ``invalid``, the message beginning with ``source:line:column``; ``too_large``.
+    """
+    return DataFile(read_placed_yaml(text, source, least="data: {}"))
+
+
+def is_source_name(name: str) -> bool:
+    """Whether a data source may be called so."""
+    return _SOURCE_NAME.fullmatch(name) is not None
+
+
+def contract_facts(needs: Mapping[str, Schema]) -> dict[str, str]:
+    """Return the contract flat: each source's schema id, each table's columns and their types, by their names."""
+    facts = {}
+    for source, schema in sorted(needs.items()):
+        facts[source] = schema.id
+        for table, columns in sorted(schema.tables.items()):
+            if not columns:
+                facts[f"{source}.{table}"] = "any columns"
+            facts.update({f"{source}.{table}.{column.name}": column.type for column in columns})
+    return facts
+
+
+def same_contract(one: Mapping[str, Schema], other: Mapping[str, Schema]) -> bool:
+    """Whether two contracts ask for the same; in which order they name columns is no matter."""
+    return _unordered(one) == _unordered(other)
+
+
+def _unordered(needs: Mapping[str, Schema]) -> dict[str, dict[str, frozenset[Column]]]:
+    return {
+        source: {table: frozenset(columns) for table, columns in schema.tables.items()}
+        for source, schema in needs.items()
+    }
+
+
+def _needs(placed: Placed) -> dict[str, Schema]:
+    data = _only(placed, placed.value, "$", "data", "Write what the version reads under 'data:'.")
+    found = {}
+    for source, given in _mapping(placed, data, "$.data", "Name each source and its tables.").items():
+        path = f"$.data.{source}"
+        if not is_source_name(source):
+            message = f"{source[:60]!r} cannot name a data source."
+            raise placed.refusal(path, message, SOURCE_NAME_HINT, at_key=True)
+        tables = _only(placed, given, path, "tables", "Write 'tables:' with the name of each table.")
+        named = _mapping(placed, tables, f"{path}.tables", "Name each table and its columns.")
+        found[source] = schema_of(
+            {table: _columns(placed, columns, f"{path}.tables.{table}") for table, columns in named.items()}
+        )
+    return found
+
+
+def _columns(placed: Placed, given: object, path: str) -> tuple[Column, ...]:
+    columns = []
+    for name, kind in _mapping(placed, given, path, _TABLE_HINT).items():
+        if not isinstance(kind, str) or not kind.strip():
+            message = f"The type of the column {name!r} is not a text."
+            next_step = "Write the type as the source calls it, such as integer; 'any' where it has none."
+            raise placed.refusal(f"{path}.{name}", message, next_step)
+        columns.append(Column(name=name, type=kind.strip().lower()))
+    return tuple(columns)
+
+
+def _only(placed: Placed, given: object, path: str, key: str, next_step: str) -> object:
+    """Return what stands under the one key that is known here."""
+    mapping = _mapping(placed, given, path, next_step)
+    for other in mapping:
+        if other != key:
+            message = f"The key {other!r} is not known."
+            raise placed.refusal(f"{path}.{other}", message, f"Known here: {key}.", at_key=True)
+    if key not in mapping:
+        raise placed.refusal(path, f"The key {key!r} is missing.", next_step)
+    return mapping[key]
+
+
+def _mapping(placed: Placed, given: object, path: str, next_step: str) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise placed.refusal(path, f"{_called(path)} is not a mapping.", next_step)
+    return given
+
+
+def _called(path: str) -> str:
+    return "The file" if path == "$" else repr(path.removeprefix("$."))
