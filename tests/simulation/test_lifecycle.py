@@ -313,6 +313,44 @@ def test_a_failure_during_the_watch_goes_back_to_the_old_version(world: World) -
     assert (world.stable(), world.routed()) == ("v1.0", "v1.0")
 
 
+def test_a_hard_maximum_is_judged_during_the_watch(world: World) -> None:
+    """What the promoted version answers counts for its release: over the maximum it goes back, and the numbers say so."""
+    limit = Guardrail(name="errors", metric=Metric.ERRORS, maximum=0.05)
+    plan = msgspec.structs.replace(
+        PLAN, strategy=Strategy.ALL_AT_ONCE, steps=(), guardrails=(limit,), watch=60.0
+    )
+    release = world.start("v1.1", plan=plan)
+    world.turn()
+    route = world.router.page.routes[0]
+    assert (route.release, route.stage, route.candidate) == (release.id, 0, None)
+    world.reports.feed(release.id, 0, (200, 8), (0, 0))
+    world.turn(1.0)
+    assert world.release(release.id).phase is Phase.WATCHING
+    world.reports.feed(release.id, 0, (100, 10), (0, 0))
+    world.turn(1.0)
+    back = world.release(release.id)
+
+    assert back.phase is Phase.ROLLED_BACK
+    assert (back.evidence["guardrail"], back.evidence["candidate_requests"]) == ("errors", 300)
+    assert world.router.page.routes[0].release is None
+
+
+def test_nothing_is_compared_during_the_watch(world: World) -> None:
+    """Without a version beside it a comparison knows no more than at the promotion, and no route names a release that is over."""
+    release = world.start("v1.1")
+    world.turn()
+    world.commands.promote("churn", full=True, actor="ada")
+    world.turn()
+    world.reports.feed(release.id, 2, (1000, 400), (0, 0))
+    world.turn(1.0)
+    assert world.release(release.id).phase is Phase.WATCHING
+    assert world.router.page.routes[0].release == release.id
+    world.turn(10.0)
+
+    assert world.release(release.id).phase is Phase.SUCCEEDED
+    assert world.router.page.routes[0].release is None
+
+
 def test_all_at_once_promotes_after_validation(world: World) -> None:
     """No steps: validated, promoted, watched."""
     plan = msgspec.structs.replace(PLAN, strategy=Strategy.ALL_AT_ONCE, steps=())

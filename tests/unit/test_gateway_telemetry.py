@@ -34,6 +34,19 @@ def test_requests_are_the_measured_and_the_unmeasured():
     assert [(total.role, total.counts.requests) for total in report.totals] == [("candidate", 3)]
 
 
+def test_a_watched_version_counts_as_the_candidate_and_serves_as_stable():
+    """The stage has it in the candidate's arm, the totals in the role that it has."""
+    telemetry = Telemetry(slot=0, pid=1, epoch=2)
+    outside = telemetry.outside("d", "m", 2, Role.STABLE)
+    tally = telemetry.watched(outside, 5, 3)
+    tally.measure(2_000)
+    assert telemetry.watched(outside, 5, 3) is tally
+    report = telemetry.report(written_at=1.0, in_flight=0)
+
+    assert [(one.stage, one.candidate.requests, one.stable.requests) for one in report.stages] == [(3, 1, 0)]
+    assert [(total.role, total.counts.requests) for total in report.totals] == [("stable", 1)]
+
+
 def test_totals_of_a_version_join_what_is_in_a_release_and_what_is_not():
     """The same version and role is one row of totals, fallbacks summed by reason."""
     telemetry = Telemetry(slot=0, pid=1, epoch=2)

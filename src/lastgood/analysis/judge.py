@@ -98,19 +98,22 @@ def _begun(plan: Plan, baseline: Baseline, evidence: Evidence) -> Record:
 
 
 def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Stratum) -> Record:
-    """Return the record after one more stratum."""
-    taken, keys = _trials(plan, baseline, record, stratum)
+    """Return the record after one more stratum; one of the watch has nothing that could be compared."""
+    watched = stratum.stage >= plan.watch_stage and not stratum.stable.requests
+    taken, keys = ({}, record.keys) if watched else _trials(plan, baseline, record, stratum)
 
     def after(guardrail: Guardrail, comparison: Comparison) -> Comparison:
         if guardrail.metric is Metric.LATENCY:
             return parts.with_latencies(comparison, guardrail, stratum)
         return parts.with_rates(comparison, guardrail, stratum, taken[trials.name_of(guardrail)])
 
-    comparisons = {
-        guardrail.name: after(guardrail, record.comparisons[guardrail.name])
-        for guardrail in plan.guardrails
-        if guardrail.name in record.comparisons
-    }
+    comparisons = record.comparisons
+    if not watched:
+        comparisons = {
+            guardrail.name: after(guardrail, record.comparisons[guardrail.name])
+            for guardrail in plan.guardrails
+            if guardrail.name in record.comparisons
+        }
     here = record.stages.get(stratum.stage, 0)
     return Record(
         comparisons=comparisons,

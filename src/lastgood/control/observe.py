@@ -78,7 +78,7 @@ class Observer:
         if measure and release.phase in _SPLIT:
             requests, findings = self._measure(release, candidate, now)
         elif measure and release.phase in _SERVING:
-            findings = self._health_only(release, candidate)
+            findings = self._watch(release, candidate, now)
         acknowledged = release.generation is not None and not self._executor.behind(release.generation)
         failing = any(finding.verdict is Verdict.FAILED for finding in findings)
         return Situation(
@@ -132,11 +132,30 @@ class Observer:
             whole, rest, faults = self._fold(release, evidence, now, flush=True)
             if candidate_requests(whole, stage) >= release.plan.steps[release.step].samples:
                 folded, strata = whole, rest
-        if strata:
-            self._store.save_evidence(EvidenceStep(before=evidence.sequence, evidence=folded, strata=strata))
-            evidence = self._evidence[release.id] = folded
+        evidence = self._kept(evidence, folded, strata)
         corrupt = self._corrupt(release, faults)
         return self._judged(release, evidence, stage, self._misses(release, candidate), corrupt)
+
+    def _watch(self, release: Release, candidate: HostView, now: float) -> tuple[Finding, ...]:
+        """Judge what needs no second arm: whether the host answers, and the hard maximums."""
+        folded, strata, faults = self._fold(release, self.evidence(release), now, flush=False)
+        evidence = self._kept(self.evidence(release), folded, strata)
+        corrupt = self._corrupt(release, faults)
+        misses = self._misses(release, candidate)
+        _, findings = self._judged(release, evidence, release.plan.watch_stage, misses, corrupt)
+        alone = {one.name for one in release.plan.guardrails if one.maximum is not None}
+        return tuple(
+            finding
+            for finding in findings
+            if finding.guardrail in alone or (finding.metric == Metric.HEALTH.value and candidate.starts)
+        )
+
+    def _kept(self, before: Evidence, folded: Evidence, strata: tuple[Stratum, ...]) -> Evidence:
+        if not strata:
+            return before
+        self._store.save_evidence(EvidenceStep(before=before.sequence, evidence=folded, strata=strata))
+        self._evidence[folded.release] = folded
+        return folded
 
     def _judged(
         self, release: Release, evidence: Evidence, stage: int, misses: int, corrupt: tuple[str, ...]
@@ -174,19 +193,6 @@ class Observer:
         step = release.plan.steps[release.step]
         over = release.phase is Phase.PROGRESSING and now - release.step_since >= (step.duration or 0.0)
         return over and candidate_requests(evidence, stage) < step.samples
-
-    def _health_only(self, release: Release, candidate: HostView) -> tuple[Finding, ...]:
-        """Judge what can be judged without a second arm: whether the host answers."""
-        if not candidate.starts:
-            return ()
-        findings = judge(
-            release.plan,
-            release.baseline,
-            self.evidence(release),
-            misses=self._misses(release, candidate),
-            intervals=False,
-        )
-        return tuple(finding for finding in findings if finding.metric == Metric.HEALTH.value)
 
     def peek(self, release: Release, *, intervals: bool = False) -> Situation:
         """Return what the last saved evidence says, changing nothing: for showing it.

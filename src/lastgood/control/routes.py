@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from lastgood.control.data_moves import may_load
+from lastgood.control.moves import restores_data
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.release import Phase, Release
 from lastgood.domain.route import Route, Target
@@ -15,6 +16,7 @@ from lastgood.settings import Settings
 from lastgood.wire.fleet import HostSpec
 
 _SPLIT = frozenset({Phase.PROGRESSING, Phase.PAUSED})
+_PROMOTED = frozenset({Phase.PROMOTING, Phase.WATCHING, Phase.STUCK})
 _NEEDS_ITS_HOST = frozenset(
     {Phase.PENDING, Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.WATCHING}
 )
@@ -63,8 +65,9 @@ def route_for(
 ) -> Route:
     """Return the route of ``deployment``.
 
-    A candidate is routed only while its release progresses or is paused. The version that a rollback
-    leaves is in no role, not even standby, until the rollback is settled.
+    A candidate is routed only while its release progresses or is paused. Once it is stable, its release is named until
+    the watch is over, so that what it answers counts for it. The version that a rollback
+    leaves is in no role, not even standby, until the rollback is settled; nor is one that cannot read the data as it is.
     """
 
     def target(number: int | None) -> Target | None:
@@ -79,6 +82,7 @@ def route_for(
         )
 
     split = release is not None and release.phase in _SPLIT
+    watched = release is not None and _is_watched(release)
     leaving = release.version if release is not None and release.returning and not release.terminal else None
     return Route(
         deployment=deployment.name,
@@ -87,15 +91,36 @@ def route_for(
         stable=target(deployment.stable),
         candidate=target(release.version) if release is not None and split else None,
         weight=release.plan.weight_at(release.step) if release is not None and split else 0,
-        release=release.id if release is not None and split else None,
-        stage=max(release.plan.stage_at(release.step), 0) if release is not None and split else 0,
+        release=release.id if release is not None and (split or watched) else None,
+        stage=0 if release is None or not (split or watched) else _stage(release, watched=watched),
         tries=release.tries if release is not None and split else 0,
-        standby=target(last_good) if last_good != leaving else None,
+        standby=None if last_good == leaving or _left_behind(deployment, release) else target(last_good),
         held=release is not None
         and not release.terminal
         and release.data is not None
         and release.data.held is not None,
     )
+
+
+def _is_watched(release: Release) -> bool:
+    """Whether the release's version serves in the place of another one, and is to be judged alone."""
+    return release.phase in _PROMOTED and not release.returning and release.previous is not None
+
+
+def _left_behind(deployment: Deployment, release: Release | None) -> bool:
+    """Whether the version before cannot read the data any more, by the plan: asked now, it would fail its callers."""
+    if (
+        release is None
+        or release.terminal
+        or release.plan.data is None
+        or deployment.stable != release.version
+    ):
+        return False
+    return release.plan.data.hold and restores_data(release)
+
+
+def _stage(release: Release, *, watched: bool) -> int:
+    return release.plan.watch_stage if watched else max(release.plan.stage_at(release.step), 0)
 
 
 def without_candidate(route: Route) -> Route:

@@ -14,7 +14,7 @@ from lastgood.errors import LastgoodError
 from lastgood.ports import Reports, Router
 
 logger = logging.getLogger(__name__)
-_NEEDS_COUNTS = (Phase.PROGRESSING, Phase.PAUSED)
+_NEEDS_COUNTS = (Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.WATCHING)
 
 
 class Sweeper:

@@ -217,6 +217,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         stage = self.stage_at(step)
         return self.steps[stage].weight if stage >= 0 else 0
 
+    @property
+    def watch_stage(self) -> int:
+        """The stage after the last step's: the promoted version alone is counted in it."""
+        return len(self.steps)
+
     def stage_at(self, step: int) -> int:
         """Return the index of the weight step in force at ``step``, -1 before the first."""
         for index in range(min(step, len(self.steps) - 1), -1, -1):

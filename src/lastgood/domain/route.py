@@ -20,11 +20,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The whole truth for one deployment.
 
     ``weight`` is the candidate's share in basis points (0 to 10 000). ``release`` salts the sticky
-    assignment and is counted under; None when no candidate is set. ``stage`` is the step of the plan
-    that this route serves, so that counts of different stages are never mixed. ``tries`` grows when a person sends
-    the candidate traffic again after gateways had taken it out by themselves. ``standby`` is the last
-    good version, resident, that answers when stable's host cannot. While ``held``, requests wait: data and route are
-    about to change together.
+    assignment and is counted under; None when no candidate is set and stable is not watched. With no
+    candidate it is the release that made this version stable, and every request counts for that version.
+    ``stage`` is the step of the plan that this route serves, so that counts of different stages are never mixed.
+    ``tries`` grows when a person sends the candidate traffic again after gateways had taken it out by themselves.
+    ``standby`` is the last good version, resident, that answers when stable's host cannot. While ``held``, requests
+    wait: data and route are about to change together.
     """
 
     deployment: str

@@ -76,7 +76,8 @@ class LiveRoute:
     """One deployment's route. ``direct`` holds every version that may be asked for by number.
 
     While it is ``held``, no lane leads anywhere, so that the hot path need not ask.
-    ``release`` is the one that the route names, though it may have no traffic (no ``split``) now.
+    ``release`` is the one that the route names, though it may have no traffic (no ``split``) now. While it is
+    watched, all that ``stable`` answers counts for it.
     """
 
     __slots__ = ("deployment", "direct", "held", "model", "release", "split", "stable", "standby")
@@ -142,11 +143,19 @@ def _compile(route: Route, link: Callable[[str], Link], telemetry: Telemetry) ->
             way = HeldLink(way.path)
         return Lane(route.deployment, target, role, way, tally)
 
-    stable = lane(route.stable, Role.STABLE)
+    stable = plain = lane(route.stable, Role.STABLE)
+    if (
+        route.stable is not None
+        and plain is not None
+        and route.release is not None
+        and route.candidate is None
+    ):
+        watched = telemetry.watched(plain.tally, route.release, route.stage)
+        stable = Lane(route.deployment, route.stable, Role.STABLE, plain.link, watched)
     candidate = lane(route.candidate, Role.CANDIDATE)
     standby = lane(route.standby, Role.STANDBY)
     direct: dict[int, Lane] = {}
-    for found in (stable, candidate, standby):
+    for found in (plain, candidate, standby):
         if found is not None:
             direct.setdefault(found.version, found)
     split = None

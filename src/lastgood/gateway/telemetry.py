@@ -26,11 +26,14 @@ class Tally:
 
     ``unmeasured`` are requests without a latency: the host was not there, or was asked no more.
     ``outside`` is the tally of the same version and role outside any release: itself if this is that one.
-    ``counters`` are total and bad of the version's own. Only within a release are there ``firsts``, and only
-    for a candidate a ``reflex``, which compares it with stable outside the release, ``beside`` it.
+    ``arm`` is the one that it counts for within a release: a version that is watched after its promotion serves as
+    stable and counts as the candidate. ``counters`` are total and bad of the version's own. Only for an arm beside
+    another are there ``firsts``, and only for a candidate a ``reflex``, which compares it with stable outside the
+    release, ``beside`` it.
     """
 
     __slots__ = (
+        "arm",
         "beside",
         "counters",
         "deployment",
@@ -56,6 +59,7 @@ class Tally:
         self.model = model
         self.version = version
         self.role = role
+        self.arm = role
         self.release: int | None = None
         self.stage = 0
         self.outside = self
@@ -157,13 +161,24 @@ class Telemetry:
 
     def staged(self, outside: Tally, release: int, stage: int) -> Tally:
         """Return the tally of the same version and role within one stage of a release."""
-        key = (release, stage, outside.role)
-        tally = self._staged.get(key)
+        tally = self._staged.get((release, stage, outside.role))
         if tally is None:
-            tally = Tally(outside.deployment, outside.model, outside.version, outside.role)
-            tally.release, tally.stage, tally.outside = release, stage, outside
+            tally = self._begun(outside, release, stage, outside.role)
             tally.firsts = FirstBad(self._seen.setdefault((release, outside.role), {}))
-            self._staged[key] = tally
+        return tally
+
+    def watched(self, outside: Tally, release: int, stage: int) -> Tally:
+        """Return the tally of the stable version as the candidate that it was, in the stage after the last step's.
+
+        Nothing serves beside it, so nobody is assigned by key and no first bad requests are told apart.
+        """
+        tally = self._staged.get((release, stage, Role.CANDIDATE))
+        return self._begun(outside, release, stage, Role.CANDIDATE) if tally is None else tally
+
+    def _begun(self, outside: Tally, release: int, stage: int, arm: Role) -> Tally:
+        tally = Tally(outside.deployment, outside.model, outside.version, outside.role)
+        tally.release, tally.stage, tally.arm, tally.outside = release, stage, arm, outside
+        self._staged[release, stage, arm] = tally
         return tally
 
     def failures(self, outside: Tally | None) -> tuple[int, int]:
@@ -217,7 +232,7 @@ def _stages(tallies: Iterable[Tally]) -> list[StageCounts]:
             found[key] = StageCounts(
                 release=key[0], stage=key[1], candidate=ArmCounts(latency={}), stable=ArmCounts(latency={})
             )
-        arm = found[key].candidate if tally.role is Role.CANDIDATE else found[key].stable
+        arm = found[key].candidate if tally.arm is Role.CANDIDATE else found[key].stable
         tally.add_to(arm)
         if tally.firsts is not None:
             arm.firsts = tally.firsts.copies()
