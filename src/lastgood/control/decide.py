@@ -118,7 +118,8 @@ def _end_watch(release: Release, seen: Situation) -> Move | None:
         return Move(event=Event.SUCCEED, cause="the first version of this deployment serves")
     if seen.now - release.phase_since < release.plan.watch:
         return None
-    return Move(event=Event.SUCCEED, cause="the watch is over")
+    # Published, since from now on nothing counts for the release any more.
+    return Move(event=Event.SUCCEED, cause="the watch is over", publish=True)
 
 
 def _observe(release: Release, seen: Situation) -> Move | None:
