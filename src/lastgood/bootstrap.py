@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from lastgood.control.caretaker import Caretaker
+from lastgood.control.clearing import Clearing
 from lastgood.control.controller import Controller
 from lastgood.control.desk import Desk
 from lastgood.control.execute import Executor
@@ -19,6 +21,7 @@ from lastgood.control.history import Recorder
 from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
 from lastgood.control.outbox import Dispatcher
+from lastgood.control.quarantines import Quarantines
 from lastgood.control.registry import Registry
 from lastgood.control.releases import Releases
 from lastgood.control.reports import FolderReports
@@ -38,6 +41,7 @@ from lastgood.store.blobs import FolderBlobs
 from lastgood.store.database import Database
 from lastgood.store.evidence import SqlEvidence
 from lastgood.store.journal import SqlJournal
+from lastgood.store.kept import SqlKept
 from lastgood.store.migrate import open_store
 from lastgood.store.outbox import SqlOutbox
 from lastgood.store.releases import SqlReleases
@@ -62,6 +66,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     dispatcher: Dispatcher
     executor: Executor
     live: LiveData
+    quarantines: Quarantines
+    clearing: Clearing
     reports: FolderReports
     fleet: LocalFleet
     router: PageRouter
@@ -114,6 +120,8 @@ def open_services(settings: Settings) -> Services:
         settings=settings,
         live=live,
     )
+    kept = SqlKept(database)
+    caretaker = Caretaker(kept=kept, releases=releases, desk=live.desk, kept_data=settings.kept_data)
     controller = Controller(
         releases=releases,
         executor=executor,
@@ -123,6 +131,7 @@ def open_services(settings: Settings) -> Services:
         lease_seconds=settings.lease_seconds,
         tick_seconds=settings.tick_seconds,
         recorder=recorder,
+        caretaker=caretaker,
     )
     registry = Registry(
         versions=versions,
@@ -134,7 +143,9 @@ def open_services(settings: Settings) -> Services:
     dispatcher = Dispatcher(outbox, _notifiers(settings))
     executor.on_commit = dispatcher.wake
     live.desk.wake = controller.wake
-    rollback = Rollback(releases=releases, registry=registry, executor=executor, observer=observer, live=live)
+    rollback = Rollback(
+        releases=releases, registry=registry, executor=executor, observer=observer, live=live, kept=kept
+    )
     return Services(
         settings=settings,
         registry=registry,
@@ -166,6 +177,21 @@ def open_services(settings: Settings) -> Services:
         dispatcher=dispatcher,
         executor=executor,
         live=live,
+        quarantines=Quarantines(
+            kept=kept,
+            releases=releases,
+            executor=executor,
+            live=live,
+            settling=rollback.settling,
+            caretaker=caretaker,
+        ),
+        clearing=Clearing(
+            kept=kept,
+            releases=releases,
+            live=live,
+            caretaker=caretaker,
+            keep_seconds=settings.keep_snapshots,
+        ),
         reports=reports,
         fleet=fleet,
         router=router,

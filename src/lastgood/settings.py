@@ -94,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trust_plan_commands: Annotated[
         bool,
         Meta(
-            description="a plan file may name commands, any webhook host and key files for notifications",
+            description="a plan file may name programs to run, and for notifications any webhook host and key file",
             extra=_TRUST,
         ),
     ] = False
@@ -102,6 +102,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         dict[str, dict[str, Any]],
         Meta(description="tables [data.NAME] with a provider and its options", extra=_DATA),
     ] = {}
+    keep_snapshots: Annotated[
+        float,
+        Meta(description="seconds; 'lastgood gc' leaves younger snapshots alone", extra=_DATA),
+    ] = 2_592_000.0
     notify: Annotated[
         tuple[NotifySetting, ...],
         Meta(description="tables with a webhook or a command, and a secret", extra=_NOTIFICATIONS),

@@ -186,7 +186,7 @@ def test_a_rollback_that_is_not_acknowledged_is_stuck_and_settles_later() -> Non
     world.turn(31.0)
     assert world.release(release.id).phase is Phase.STUCK
     with pytest.raises(LastgoodError) as stuck:
-        world.rollback.settle(world.release(release.id))
+        world.rollback.settling.settle(world.release(release.id))
     assert stuck.value.code is Code.STUCK
     assert stuck.value.details["behind"] == [0, 1]
 

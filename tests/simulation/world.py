@@ -15,12 +15,15 @@ from typing import Any
 
 import msgspec
 
+from lastgood.control.caretaker import Caretaker
+from lastgood.control.clearing import Clearing
 from lastgood.control.controller import Controller
 from lastgood.control.desk import Desk
 from lastgood.control.execute import Executor
 from lastgood.control.history import Recorder
 from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
+from lastgood.control.quarantines import Quarantines
 from lastgood.control.registry import Registry
 from lastgood.control.releases import Order, Releases
 from lastgood.control.rollback import Rollback
@@ -39,6 +42,7 @@ from lastgood.ports import DataSource
 from lastgood.settings import Settings
 from lastgood.store.evidence import SqlEvidence
 from lastgood.store.journal import SqlJournal
+from lastgood.store.kept import SqlKept
 from lastgood.store.migrate import open_store
 from lastgood.store.releases import SqlReleases
 from lastgood.store.traffic import SqlTraffic
@@ -226,9 +230,14 @@ class FakePrograms:
 class World:
     """One machine. ``crash_at`` names the effect at which the control plane dies, once."""
 
-    def __init__(self, sources: Mapping[str, Callable[[], DataSource]] | None = None) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, Callable[[], DataSource]] | None = None,
+        kept_data: Path = Path("home/data"),
+    ) -> None:
         self.clock = 1_000.0
         self.sources = dict(sources or {})
+        self.kept_data = kept_data
         self.programs = FakePrograms(self)
         self.router, self.fleet, self.reports, self.blobs = (
             FakeRouter(),
@@ -241,6 +250,7 @@ class World:
         self.store = SqlReleases(self.database)
         self.journal = SqlJournal(self.database)
         self.evidence = SqlEvidence(self.database)
+        self.kept = SqlKept(self.database)
         self.fault: tuple[str, int] | None = None
         self.died: Crash | None = None
         self.passed: list[str] = []
@@ -274,6 +284,13 @@ class World:
         self.recorder = Recorder(
             traffic=self.traffic, reports=self.reports, keep_seconds=86_400.0, now=lambda: self.clock
         )
+        self.caretaker = Caretaker(
+            kept=_Faulty(self, self.kept, "kept", ("note",)),
+            releases=self.store,
+            desk=self.live.desk,
+            kept_data=self.kept_data,
+            now=lambda: self.clock,
+        )
         self.controller = Controller(
             releases=self.store,
             executor=self.executor,
@@ -283,6 +300,7 @@ class World:
             lease_seconds=5.0,
             tick_seconds=0.1,
             recorder=self.recorder,
+            caretaker=self.caretaker,
         )
         self.registry = Registry(
             versions=self.versions,
@@ -298,6 +316,23 @@ class World:
             executor=self.executor,
             observer=self.observer,
             live=self.live,
+            kept=self.kept,
+        )
+        self.quarantines = Quarantines(
+            kept=self.kept,
+            releases=self.store,
+            executor=self.executor,
+            live=self.live,
+            settling=self.rollback.settling,
+            caretaker=self.caretaker,
+        )
+        self.clearing = Clearing(
+            kept=self.kept,
+            releases=self.store,
+            live=self.live,
+            caretaker=self.caretaker,
+            keep_seconds=2_592_000.0,
+            now=lambda: self.clock,
         )
         self.commands = Releases(
             releases=self.store,
@@ -325,7 +360,7 @@ class World:
         self.executor.resume()
 
     def _source(self, opener: Callable[[], DataSource]) -> Any:
-        return _Faulty(self, opener(), "data", ("capture", "stage_restore", "swap"))
+        return _Faulty(self, opener(), "data", ("capture", "stage_restore", "swap", "quarantine", "release"))
 
     def settle_data(self) -> None:
         """Wait until no work on data is under way, and let what died there die here."""

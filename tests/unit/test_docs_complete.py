@@ -184,7 +184,7 @@ def test_the_message_of_a_stuck_rollback_is_the_one_on_its_page(capsys):
     world.turn(31.0)
     assert world.release(release.id).phase is Phase.STUCK
     with pytest.raises(LastgoodError) as stuck:
-        world.rollback.settle(world.release(release.id))
+        world.rollback.settling.settle(world.release(release.id))
 
     status = fail(stuck.value, as_json=False)
 

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 
+from lastgood.control.caretaker import Caretaker
 from lastgood.control.decide import decide
 from lastgood.control.execute import Executor
 from lastgood.control.history import Recorder
@@ -43,12 +44,14 @@ class Controller:
         lease_seconds: float,
         tick_seconds: float,
         recorder: Recorder,
+        caretaker: Caretaker,
     ) -> None:
         self._releases = releases
         self._executor = executor
         self._observer = observer
         self._router = router
         self._recorder = recorder
+        self._caretaker = caretaker
         self._sweeper = Sweeper(router=router, reports=reports, observer=observer, now=executor.now)
         self._swept = -math.inf
         self._lease_seconds = lease_seconds
@@ -65,6 +68,7 @@ class Controller:
         self._executor.resume()
         self.sweep(grace=0.0)
         self._recorder.start()
+        self._caretaker.start()
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
         self._thread.start()
 
@@ -74,6 +78,7 @@ class Controller:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
+        self._caretaker.stop()
         self._recorder.stop()
         self._router.renew_lease(0)
 
@@ -162,3 +167,4 @@ class Controller:
             if release.terminal:
                 self._observer.forget(release)
                 self._recorder.wake()
+                self._caretaker.wake()

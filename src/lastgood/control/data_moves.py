@@ -12,13 +12,16 @@ import msgspec
 from lastgood.control.moves import Move, Situation, can_take_over, restores_data, roll_back
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import OnRollback
-from lastgood.domain.release import Event, Release
+from lastgood.domain.release import Event, Kind, Release
 from lastgood.domain.snapshot import DataProgress, DataStage, DataTask
 
 RETRY_SECONDS: Final = 1.0
 """After a swap that a lock made impossible; doubled for each further one, up to :data:`RETRY_MOST`."""
 
 RETRY_MOST: Final = 30.0
+
+RESTORE_TRIES: Final = 5
+"""After so many swaps that a lock made impossible, the restore of a quarantine is given up: nobody depends on it."""
 
 
 def prepared(release: Release) -> bool:
@@ -162,6 +165,44 @@ def give_back(release: Release, seen: Situation) -> Move | None:
         stable=release.target,
         publish=True,
     )
+
+
+def put_back(release: Release, seen: Situation) -> Move | None:
+    """Return the next move of the restore of a quarantine: as :func:`give_back`, but given up where that may be.
+
+    Unlike a rollback it may be left: stable serves on the data that is live, and what was staged is freed.
+    """
+    data, why = release.data, None
+    assert data is not None
+    if data.stage is DataStage.CAPTURED:
+        why = seen.data.error
+    elif data.stage is DataStage.STAGED and data.tries >= RESTORE_TRIES:
+        why = data.error
+    elif data.stage is DataStage.STAGED and release.deadline is not None and seen.now > release.deadline:
+        why = data.error or "the stable version's host is not ready"
+    if why is not None:
+        return leave_restore(f"{data.source} is as it was: {why}")
+    move = give_back(release, seen)
+    if move is not None and data.stage is DataStage.CAPTURED:
+        changes = {**move.changes, "deadline": seen.now + release.plan.rollback_deadline}
+        return msgspec.structs.replace(move, changes=changes)
+    return move
+
+
+def may_leave(release: Release) -> bool:
+    """Whether it is the restore of a quarantine, and one that has not begun to change anything."""
+    data = release.data
+    return (
+        release.kind is Kind.RESTORE
+        and not release.terminal
+        and data is not None
+        and data.stage in (DataStage.CAPTURED, DataStage.STAGED)
+    )
+
+
+def leave_restore(cause: str) -> Move:
+    """Return the move that ends a restore that :func:`may_leave`."""
+    return Move(event=Event.WITHDRAWN, cause=cause, publish=True)
 
 
 def _told(data: DataProgress, error: str) -> Move | None:

@@ -5,8 +5,8 @@ its own (:mod:`lastgood.control.promotion`). A rollback needs no measurement. Th
 :mod:`lastgood.control.execute`.
 """
 
-from lastgood.control.data_moves import give_back
-from lastgood.control.guarding import obey_gateways, obey_guardrails
+from lastgood.control.data_moves import give_back, put_back
+from lastgood.control.guarding import obey_gateways, obey_guardrails, obey_readiness
 from lastgood.control.moves import (
     Move,
     Situation,
@@ -19,7 +19,7 @@ from lastgood.control.promotion import after_last_step, as_soon_as_proven, missi
 from lastgood.control.validating import validate
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import OnDeadline, StepKind
-from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release
+from lastgood.domain.release import Event, Hold, HoldReason, Kind, Phase, Release
 
 
 def decide(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
@@ -34,21 +34,28 @@ def decide(release: Release, deployment: Deployment, seen: Situation) -> Move | 
             return (
                 obey_guardrails(release, deployment, seen, leaving=over is not None)
                 or obey_gateways(release, deployment, seen)
+                or obey_readiness(release, deployment, seen)
                 or _obey_deadline(release, deployment, seen)
                 or as_soon_as_proven(release, seen)
                 or _proceed(release, deployment, seen, over)
             )
         case Phase.PROMOTING:
-            return obey_guardrails(release, deployment, seen) or _observe_promotion(release, seen)
+            return _guard(release, deployment, seen) or _observe_promotion(release, seen)
         case Phase.WATCHING:
-            return obey_guardrails(release, deployment, seen) or _end_watch(release, seen)
+            return _guard(release, deployment, seen) or _end_watch(release, seen)
         case Phase.STUCK if not release.returning:  # on the way to 100 %: most gateways serve it already
             return obey_guardrails(release, deployment, seen) or _observe(release, seen)
         case Phase.ROLLING_BACK | Phase.STUCK:
             if restores_data(release):
-                return give_back(release, seen) or _overdue(release, seen)
+                back = put_back if release.kind is Kind.RESTORE else give_back
+                return back(release, seen) or _overdue(release, seen)
             return _observe(release, seen)
     return None
+
+
+def _guard(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
+    """Return what a version that has all traffic makes necessary."""
+    return obey_guardrails(release, deployment, seen) or obey_readiness(release, deployment, seen)
 
 
 def _take_up(release: Release, seen: Situation) -> Move:

@@ -7,6 +7,7 @@ and a process that starts anew simply asks again. What came out is kept by whoev
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -15,7 +16,9 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.ports import DataSource
 
 logger = logging.getLogger(__name__)
-Result = Snapshot | Quarantine | None
+Result = Snapshot | Quarantine | int | None
+_ASIDE: Final = frozenset({DataTask.VERIFY, DataTask.REHEARSE})
+"""Work that no release may wait for: each source has a second thread, and is opened a second time, for it."""
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -34,9 +37,9 @@ class Desk:
     ) -> None:
         """Take what opens a source, by its name, when it is first needed; call ``wake`` whenever work ended."""
         self._sources = sources
-        self._opened: dict[str, DataSource] = {}
+        self._opened: dict[tuple[str, bool], DataSource] = {}
         self._works: dict[tuple[str, DataTask, str], Work] = {}
-        self._turns: dict[str, threading.Lock] = {}
+        self._turns: dict[tuple[str, bool], threading.Lock] = {}
         self._lock = threading.Lock()
         self.wake = wake
 
@@ -44,13 +47,13 @@ class Desk:
         """Return the names of the sources that the settings know."""
         return sorted(self._sources)
 
-    def source(self, name: str) -> DataSource:
-        """Return a source.
+    def source(self, name: str, *, aside: bool = False) -> DataSource:
+        """Return a source; with ``aside`` the one for work beside that of releases.
 
         :raises LastgoodError: ``not_found`` when the settings do not know it, or as its provider says.
         """
         with self._lock:
-            if name not in self._opened:
+            if (name, aside) not in self._opened:
                 opener = self._sources.get(name)
                 if opener is None:
                     known = ", ".join(sorted(self._sources)) or "none"
@@ -59,8 +62,8 @@ class Desk:
                         f"The settings know no data source {name!r}; known: {known}.",
                         f"Add a table [data.{name}] to lastgood.toml.",
                     )
-                self._opened[name] = opener()
-            return self._opened[name]
+                self._opened[name, aside] = opener()
+            return self._opened[name, aside]
 
     def ask(self, source: str, kind: DataTask, token: str, act: Callable[[DataSource], Result]) -> Work:
         """Return how this piece of work stands; the first time, begin it.
@@ -72,13 +75,26 @@ class Desk:
             known = self._works.get(key)
             if known is None:
                 self._works[key] = Work()
-                self._turns.setdefault(source, threading.Lock())
+                self._turns.setdefault((source, kind in _ASIDE), threading.Lock())
                 name = f"data {source} {kind.value}"
                 threading.Thread(target=self._do, args=(key, act), name=name, daemon=True).start()
                 return Work()
             if known.error is not None:
                 del self._works[key]
             return known
+
+    def busy(self, source: str, kind: DataTask, token: str) -> bool:
+        """Whether this piece of work runs or waits for its turn."""
+        with self._lock:
+            known = self._works.get((source, kind, token))
+            return known is not None and not known.done
+
+    def forget(self, source: str, kind: DataTask, token: str) -> None:
+        """Drop what came of work that has ended, so that it begins anew when it is asked for again."""
+        with self._lock:
+            known = self._works.get((source, kind, token))
+            if known is not None and known.done:
+                del self._works[source, kind, token]
 
     def idle(self) -> bool:
         """Whether nothing runs."""
@@ -88,8 +104,9 @@ class Desk:
     def _do(self, key: tuple[str, DataTask, str], act: Callable[[DataSource], Result]) -> None:
         source, kind, token = key
         try:
-            with self._turns[source]:
-                work = Work(done=True, result=act(self.source(source)))
+            aside = kind in _ASIDE
+            with self._turns[source, aside]:
+                work = Work(done=True, result=act(self.source(source, aside=aside)))
         except LastgoodError as error:
             work = Work(done=True, error=error)
         except Exception as error:

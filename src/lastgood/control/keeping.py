@@ -21,9 +21,13 @@ POSTPONED: Final = "lastgood.data.restore_postponed"
 
 
 def kept_by(before: Release, after: Release, now: float) -> tuple[Kept, ...]:
-    """Return what is kept from this step on. What is staged is noted before it is begun, so that nothing is forgotten."""
+    """Return what is kept from this step on. What is staged is noted before it is begun, so that nothing is forgotten.
+
+    A release that begins with a captured state (one of long ago, or a quarantine) has no id yet: the store gives both.
+    """
     old, data = before.data, after.data
-    if data is None or data.snapshot is None or (old is not None and old.stage is data.stage):
+    begun = before.id == 0
+    if data is None or data.snapshot is None or (old is not None and old.stage is data.stage and not begun):
         return ()
     row = Kept(
         token=snapshot_token(after.id),
@@ -41,6 +45,8 @@ def kept_by(before: Release, after: Release, now: float) -> tuple[Kept, ...]:
     if data.stage is DataStage.CAPTURED:
         staged = msgspec.structs.replace(row, token=token, kind=KeptKind.STAGED)
         restores = plan is not None and plan.on_rollback is OnRollback.RESTORE
+        if begun:
+            return (staged,) if restores else ()
         return (row, staged) if restores else (row,)
     if data.stage is DataStage.SWAPPED:
         replaced = msgspec.structs.replace(row, token=token, kind=KeptKind.QUARANTINE, version=after.version)

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -33,17 +34,23 @@ class Programs(Protocol):
 
 
 class LiveData:
-    """Asks the desk for what releases need. ``process`` names this process in what it begins."""
+    """Asks the desk for what releases need. ``process`` names this process in what it begins.
+
+    Who decides to use, or to free, something that is kept holds ``turn`` until that is in the store.
+    """
 
     def __init__(self, desk: Desk, programs: Programs) -> None:
         self.desk = desk
         self.process = secrets.token_hex(8)
+        self.turn = threading.Lock()
         self._programs = programs
         self._schemas: dict[str, tuple[float, Schema]] = {}
 
     def work(self, release: Release, *, acknowledged: bool) -> DataWork:
         """Return how the work stands that the release's stage asks for, beginning it when nobody has."""
         data = release.data
+        if release.id == 0:  # not in the store yet: nobody would know of what it stages
+            return DataWork()
         if data is not None and release.returning:
             self._programs.end(_migration(release))  # nothing may change the data behind a restore
         wanted = work_wanted(release, acknowledged=acknowledged)

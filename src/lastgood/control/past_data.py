@@ -6,7 +6,8 @@ from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import DataPlan, OnRollback, Plan
 from lastgood.domain.release import Release
 from lastgood.domain.snapshot import DataProgress, DataStage
-from lastgood.ports import ReleaseStore
+from lastgood.errors import Code, LastgoodError
+from lastgood.ports import KeptStore, ReleaseStore
 
 _LOOKED_AT: Final = 100
 """History entries; a version that served longer ago has no snapshot by any usual retention."""
@@ -31,6 +32,23 @@ def way_back_of_data(
         return Plan(), None
     return Plan(data=DataPlan(source=plan.source)), DataProgress(
         source=plan.source, stage=DataStage.CAPTURED, snapshot=data.snapshot, touched=True
+    )
+
+
+def check_still_kept(kept: KeptStore, release: Release) -> None:
+    """Refuse to go back to a state that was freed: model and data go back together or not at all.
+
+    :raises LastgoodError: ``refused``.
+    """
+    snapshot = None if release.data is None else release.data.snapshot
+    row = None if snapshot is None else kept.kept(snapshot.token)
+    if row is None or not row.freed_by:
+        return
+    raise LastgoodError(
+        Code.REFUSED,
+        f"The data of then is gone: {row.freed_by} freed {row.token!r} of release {row.release} ({row.freed_why}). "
+        "Nothing was changed.",
+        f"Go back to a later version ('lastgood history {release.deployment}'), or release one that fits the live data.",
     )
 
 

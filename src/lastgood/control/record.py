@@ -6,7 +6,7 @@ from lastgood.control.keeping import DATA_EVENTS, POSTPONED, data_told
 from lastgood.control.moves import Move
 from lastgood.domain.deployment import Failure
 from lastgood.domain.event import EventDraft
-from lastgood.domain.release import Event, Phase, Release
+from lastgood.domain.release import Event, Kind, Phase, Release
 from lastgood.domain.verdict import Finding
 from lastgood.domain.version import Version
 
@@ -26,6 +26,13 @@ EVENT_TYPES: Final = {
     Event.WITHDRAWN: "lastgood.release.aborted",
     Event.OVERDUE: "lastgood.release.stuck",
 }
+
+RESTORE_TYPES: Final = {
+    Event.ROLL_BACK: "lastgood.quarantine.restore_started",
+    Event.SETTLED: "lastgood.quarantine.restored",
+    Event.WITHDRAWN: "lastgood.quarantine.restore_given_up",
+}
+"""What the same events are called in the restore of a quarantine: no version is left by it."""
 
 
 def failure_of(after: Release, version: Version, now: float) -> Failure | None:
@@ -91,7 +98,9 @@ def event_of(
 
 def _type_of(move: Move, after: Release) -> str:
     if move.event is not None:
-        return EVENT_TYPES[Event.WITHDRAWN if after.phase is Phase.ABORTED else move.event]
+        event = Event.WITHDRAWN if after.phase is Phase.ABORTED else move.event
+        restored = RESTORE_TYPES.get(event) if after.kind is Kind.RESTORE else None
+        return restored or EVENT_TYPES[event]
     if move.alert:
         return "lastgood.guardrail.alerted"
     if "data" in move.changes and after.data is not None:

@@ -1,26 +1,23 @@
 """Rolling back by hand, and waiting until it is a fact."""
 
 import time
-from typing import Any
 
 import msgspec
 
-from lastgood.control.decide import decide
 from lastgood.control.execute import Executor
 from lastgood.control.live_data import LiveData
 from lastgood.control.lookup import deployment_named
 from lastgood.control.moves import restores_data, roll_back
 from lastgood.control.observe import Observer
-from lastgood.control.past_data import way_back_of_data
+from lastgood.control.past_data import check_still_kept, way_back_of_data
 from lastgood.control.registry import Registry
+from lastgood.control.settling import Settling
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.release import Kind, Phase, Release
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import ReleaseStore
+from lastgood.ports import KeptStore, ReleaseStore
 
 _TRIES = 50
-_POLL_SECONDS = 0.0005
-_POLL_SECONDS_MAX = 0.02
 
 
 class RollbackResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +52,15 @@ class Rollback:
         executor: Executor,
         observer: Observer,
         live: LiveData,
+        kept: KeptStore,
     ) -> None:
         self._releases = releases
         self._registry = registry
         self._executor = executor
         self._observer = observer
         self._live = live
+        self._kept = kept
+        self.settling = Settling(releases=releases, executor=executor, observer=observer)
 
     def to_version(
         self,
@@ -84,6 +84,8 @@ class Rollback:
             deployment = deployment_named(self._releases, name)
             goal = self._goal(deployment, version)
             self._check_goal(deployment, goal)  # before anything moves
+            if self.settling.end_restore(deployment, actor):
+                continue
             try:
                 release = self._begin(deployment, goal, reason, keep, actor, aborting)
             except LastgoodError as error:
@@ -93,7 +95,7 @@ class Rollback:
             if release is None:
                 return self._unchanged(deployment)
             published = (time.perf_counter() - began) * 1000
-            release = self.settle(release)
+            release = self.settling.settle(release)
             verified = (time.perf_counter() - began) * 1000
             if goal is not None and deployment_named(self._releases, name).stable != goal:
                 continue  # the release is rolled back; now leave stable for the version asked for
@@ -101,30 +103,6 @@ class Rollback:
         raise LastgoodError(
             Code.CONFLICT, f"{name} changed faster than the rollback could act.", "Run the command again."
         )
-
-    def settle(self, release: Release) -> Release:
-        """Wait until a rollback is observed, helping it on.
-
-        :raises LastgoodError: ``stuck`` past its deadline.
-        """
-        pause = _POLL_SECONDS
-        while True:
-            current = self._releases.release(release.id)
-            deployment = deployment_named(self._releases, release.deployment)
-            if current is None or current.terminal:
-                return current or release
-            if current.phase is Phase.STUCK:
-                raise self._stuck(current)
-            move = decide(current, deployment, self._observer.situation(deployment, current, measure=False))
-            if move is None:
-                time.sleep(pause)
-                pause = min(pause * 1.2, _POLL_SECONDS_MAX)
-                continue
-            try:
-                self._executor.apply(deployment, current, move)
-            except LastgoodError as error:
-                if error.code is not Code.CONFLICT:
-                    raise
 
     def _begin(
         self,
@@ -137,6 +115,8 @@ class Rollback:
     ) -> Release | None:
         """Start the way back, or join the one under way; None when there is nothing to leave."""
         release = None if deployment.release is None else self._releases.release(deployment.release)
+        if release is not None and release.kind is Kind.RESTORE:
+            raise LastgoodError(Code.CONFLICT, f"Release {release.id} has just begun.", "Try again.")
         if release is not None and release.returning and release.phase is not Phase.STUCK:
             return release
         if release is None:
@@ -153,6 +133,10 @@ class Rollback:
             raise self._no_way_back(deployment)
         if not restores_data(release):
             self._check_fits(deployment, move.changes["target"])
+        elif release.id == 0:
+            with self._live.turn:
+                check_still_kept(self._kept, release)
+                return self._executor.apply(deployment, release, move, actor=actor)[1]
         return self._executor.apply(deployment, release, move, actor=actor)[1]
 
     def _check_fits(self, deployment: Deployment, target: int | None) -> None:
@@ -235,18 +219,6 @@ class Rollback:
             Code.REFUSED,
             f"{deployment.name} has no good version to go back to: {why}. Serving is unchanged.",
             "Release a repaired version.",
-        )
-
-    def _stuck(self, release: Release) -> LastgoodError:
-        behind = [] if release.generation is None else self._executor.behind(release.generation)
-        details: dict[str, Any] = {"release": release.id, "generation": release.generation, "behind": behind}
-        workers = f" Gateway workers that have not acknowledged it: {behind}." if behind else ""
-        return LastgoodError(
-            Code.STUCK,
-            f"Release {release.id} of {release.deployment} is stuck: {release.cause}.{workers}",
-            f"See 'lastgood status {release.deployment}' and docs/when-a-rollback-is-stuck.md; it settles by itself "
-            "once the gateways acknowledge.",
-            details=details,
         )
 
     def _unchanged(self, deployment: Deployment) -> RollbackResult:

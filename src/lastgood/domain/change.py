@@ -21,7 +21,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     ``new_route`` allots the next route generation to both. ``became_stable`` appends the deployment's
     stable version to its history and closes the entry before. ``failure`` marks a digest failed (and its
     history entries, in every model, not good); ``lifted`` lifts the mark of that digest, naming the release. ``notify`` queues
-    one delivery for each of the ``events`` and channels.
+    one delivery for each of the ``events`` and channels. What is ``kept`` with release 0 is staged by the release that is
+    inserted, and gets its token.
     """
 
     deployment: Deployment

@@ -111,10 +111,14 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Event, Phase]]] = MappingProxyType(
 
 
 class Kind(StrEnum):
-    """What started it: a candidate to make stable, or a rollback by hand with no release under way."""
+    """What started it: a candidate to make stable, a rollback by hand with no release under way, or the restore of a quarantine.
+
+    A restore changes no version: it goes the way of a rollback from stable to stable, with its data.
+    """
 
     RELEASE = "release"
     ROLLBACK = "rollback"
+    RESTORE = "restore"
 
 
 class HoldReason(StrEnum):
@@ -125,6 +129,7 @@ class HoldReason(StrEnum):
     GUARDRAIL = "guardrail"  # a guardrail whose on_fail is hold
     INCONCLUSIVE = "inconclusive"  # the deadline passed without enough evidence
     REFLEX = "reflex"  # gateways took the candidate out by themselves, and the guardrails have not decided
+    READINESS = "readiness"  # the way back is not open: it goes on by itself once it is again
     PERSON = "person"  # somebody typed pause
 
 
@@ -159,7 +164,7 @@ class Override(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt to make ``version`` stable, or (kind ``rollback``) to leave it.
+    """One attempt to make ``version`` stable, or (kind ``rollback``) to leave it, or (``restore``) to give it other data.
 
     ``previous`` was stable when it began. ``step`` indexes the plan's steps; ``step_since`` is when
     it began. ``target`` is the version that a rollback returns to, ``blame`` whether ``version`` is to be

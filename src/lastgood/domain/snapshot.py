@@ -91,6 +91,8 @@ class DataTask(StrEnum):
     SWAP = "swap"
     COUNT = "count"
     FREE = "free"
+    VERIFY = "verify"  # read a snapshot again
+    REHEARSE = "rehearse"  # stage a snapshot and free it again
 
 
 class DataProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,8 +170,11 @@ class KeptKind(StrEnum):
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that takes room in a source, by the token it is kept under. ``freed_at`` is set once it is gone.
 
+    Freeing begins by naming who lets it go (``freed_by``) and why: from then on nothing may use it, and whoever starts
+    after a crash frees it.
+
     ``snapshot`` is what was captured, or what is staged, or what a quarantine was replaced with. ``quarantine`` is known
-    once its rows have been counted; ``trouble`` says why they could not be yet. ``freed_by`` is who let it go.
+    once its rows have been counted; ``trouble`` says why they could not be, or why it could not be freed, yet.
     """
 
     token: str
@@ -185,3 +190,4 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
     freed_at: float | None = None
     freed_by: str = ""
+    freed_why: str = ""

@@ -37,12 +37,19 @@ class SqlKept:
     def note(self, one: Kept, event: EventDraft | None = None) -> None:
         """Replace what is known of a token, with the event that says so.
 
-        :raises LastgoodError: ``not_found`` for a token that nothing was kept under.
+        :raises LastgoodError: ``not_found`` for a token that nothing was kept under, ``conflict`` when that is freed.
         """
         with self._database.transaction() as connection:
-            if find(connection, _ONE, {"of_token": one.token}) is None:
+            row = find(connection, _ONE, {"of_token": one.token})
+            if row is None:
                 raise LastgoodError(
                     Code.NOT_FOUND, f"Nothing is kept under {one.token!r}.", "See 'lastgood quarantine list'."
+                )
+            if row.freed_at is not None:
+                raise LastgoodError(
+                    Code.CONFLICT,
+                    f"What was kept under {one.token!r} is freed already.",
+                    "There is nothing to do.",
                 )
             write_kept(connection, one)
             if event is not None:

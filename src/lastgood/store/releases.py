@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from lastgood.domain.change import Change
 from lastgood.domain.deployment import Deployment, StableEntry
 from lastgood.domain.release import Phase, Release
+from lastgood.domain.snapshot import restore_token
 from lastgood.errors import Code, LastgoodError
 from lastgood.store.database import Database
 from lastgood.store.documents import FORMAT, fingerprint, from_text, to_text
@@ -173,7 +174,7 @@ def _leads_back(change: Change) -> bool:
 def _filled_in(change: Change, book: Ledger) -> tuple[Ledger, Change]:
     """Allot what the change asks for and put it in every place that waits for it."""
     deployment, release = change.deployment, change.release
-    events, failure = change.events, change.failure
+    events, failure, kept = change.events, change.failure, change.kept
     replace = msgspec.structs.replace
     if change.new_route:
         book = replace(book, generation=book.generation + 1)
@@ -187,7 +188,10 @@ def _filled_in(change: Change, book: Ledger) -> tuple[Ledger, Change]:
         events = tuple(event if event.release else replace(event, release=book.release) for event in events)
         if failure is not None and failure.release == 0:
             failure = replace(failure, release=book.release)
-    return book, replace(change, deployment=deployment, release=release, events=events, failure=failure)
+        new = {"release": book.release, "token": restore_token(book.release)}
+        kept = tuple(one if one.release else replace(one, **new) for one in kept)
+    whole = replace(change, deployment=deployment, release=release, events=events, failure=failure)
+    return book, replace(whole, kept=kept)
 
 
 def _write_deployment(connection: Connection, change: Change) -> None:
