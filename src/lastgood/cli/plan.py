@@ -32,33 +32,38 @@ def check(session: Session, file: Path) -> None:
     from lastgood.domain.plan_file import parse_plan
 
     found = parse_plan(read_plan(file), source=str(file))
-    refused = _refused_here(session, found)
-    notes = (
-        [] if refused is None else [styled(f"This project's settings would refuse it: {refused}", "yellow")]
-    )
+    refusals = _refusals_here(session, found)
+    notes = [styled(f"This project's settings would refuse it: {one}", "yellow") for one in refusals]
+    told = [one.as_data() for one in refusals]
     session.output.result(
-        {**msgspec.to_builtins(found), "refused": None if refused is None else refused.as_data()},
+        {**msgspec.to_builtins(found), "refused": told[0] if told else None, "refusals": told},
         f"{file} is a valid plan.",
         *in_words(found),
         *notes,
     )
 
 
-def _refused_here(session: Session, found: "Plan") -> LastgoodError | None:
-    """Return why a release with this plan would be refused in the project at hand, None when it would not."""
-    from lastgood.control.preflight import check_plan_trusted
+def _refusals_here(session: Session, found: "Plan") -> list[LastgoodError]:
+    """Return every reason why the settings of the project at hand would refuse a release with this plan."""
+    from lastgood.control.preflight import check_plan_trusted, check_source_known
 
     try:
         settings = session.settings
     except LastgoodError as error:
         if error.code is Code.NOT_FOUND:
-            return None  # a plan may be checked where no project is
+            return []  # a plan may be checked where no project is
         raise
+    refusals = []
     try:
         check_plan_trusted(found, settings)
     except LastgoodError as error:
-        return error
-    return None
+        refusals.append(error)
+    if found.data is not None:
+        try:
+            check_source_known(found.data, sorted(settings.data))
+        except LastgoodError as error:
+            refusals.append(error)
+    return refusals
 
 
 @command("schema")

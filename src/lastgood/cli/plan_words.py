@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from lastgood.cli.plan_data_words import data_in_words
 from lastgood.cli.wording import duration, percent
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def in_words(plan: "Plan") -> list[str]:
         lines.append(
             f"  {len(plan.steps) + 2}. The guardrails that can go on for {duration(plan.watch)} more."
         )
+    lines += [] if plan.data is None else data_in_words(plan.data)
     lines.append("Guardrails:")
     lines += [f"  {_guardrail(one)}" for one in plan.guardrails]
     lines += _rates(plan)

@@ -8,7 +8,7 @@ from lastgood.cli.command import command
 from lastgood.cli.evidence import baseline_lines
 from lastgood.cli.output import sheet, styled
 from lastgood.cli.session import Session
-from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name, size
+from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name, short_digest, size
 
 
 @command("show")
@@ -49,11 +49,21 @@ def _version(found: dict[str, Any]) -> list[tuple[str, object]]:
     if data is not None:
         counted = "" if data["rows"] is None else f", {data['rows']} rows"
         rows += [("data", f"{data['uri']}{counted}"), ("", data["digest"])]
+    rows += [row for source, schema in sorted(found["needs"].items()) for row in _contract(source, schema)]
     git = found["git"]
     if git is not None:
         rows.append(("git commit", git["commit"] + (" with uncommitted changes" if git["dirty"] else "")))
     rows.append(("packages", ", ".join(f"{name} {text}" for name, text in found["dependencies"].items())))
     rows.append(("registered", f"{moment(found['created_at'])} by {found['created_by']}"))
+    return rows
+
+
+def _contract(source: str, schema: dict[str, Any]) -> list[tuple[str, object]]:
+    """Say what a version needs of one source: the schema's id, then each table with its columns."""
+    rows: list[tuple[str, object]] = [("needs", f"{source}  {short_digest(schema['id'])}")]
+    for table, columns in sorted(schema["tables"].items()):
+        listed = ", ".join(f"{column['name']} {column['type']}" for column in columns)
+        rows.append(("", f"{table}: {listed or 'any columns'}"))
     return rows
 
 

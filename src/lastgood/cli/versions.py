@@ -15,6 +15,7 @@ from lastgood.errors import Code, LastgoodError
 if TYPE_CHECKING:
     from lastgood.control.registry import Registered
     from lastgood.domain.golden import Golden
+    from lastgood.domain.snapshot import Schema
     from lastgood.domain.version import Format, Signature
 
 _ALWAYS_DIFFER = ("number", "label")
@@ -27,6 +28,12 @@ _FORMATS = ("onnx", "skops", "callable", "pickle", "joblib")
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--label", help="A name that sorts, such as v1.0. Vague ones (latest, final) are refused.")
 @click.option("--data", metavar="PATH", help="The training data: a file or a folder.")
+@click.option(
+    "--needs",
+    metavar="SOURCE",
+    multiple=True,
+    help="A data source that it reads while it serves: today's schema becomes its data contract. Repeatable.",
+)
 @click.option(
     "--metric", "metrics", metavar="NAME=VALUE", multiple=True, help="An offline metric. Repeatable."
 )
@@ -50,20 +57,25 @@ def register(
     *,
     label: str | None,
     data: str | None,
+    needs: tuple[str, ...],
     metrics: tuple[str, ...],
     kind: str | None,
     factory: str | None,
     golden: Path | None,
     signature: Path | None,
 ) -> None:
-    """Make ARTIFACT the next version of MODEL. Nothing becomes live by this. Needs no server."""
+    """Make ARTIFACT the next version of MODEL. Nothing becomes live by this. Needs no server.
+
+    A file lastgood.yaml beside ARTIFACT, or in its folder, says which columns of live data the version reads.
+    """
     from lastgood.control.registry import Draft
 
     if not artifact.exists():
         raise LastgoodError(
             Code.INVALID, f"There is no file or folder {artifact}.", "Give the path of the model's artifact."
         )
-    for what, text in (("data's path", data), ("factory", factory), *(("metric", one) for one in metrics)):
+    repeated = (*(("metric", one) for one in metrics), *(("data source", one) for one in needs))
+    for what, text in (("data's path", data), ("factory", factory), *repeated):
         check_given(text or "", what)
     draft = Draft(
         model=model,
@@ -74,6 +86,7 @@ def register(
         signature=None if signature is None else _signature(signature),
         data=data,
         metrics=dict(_metric(text) for text in metrics),
+        needs=needs,
         golden=() if golden is None else _golden(golden),
         actor=session.actor,
     )
@@ -222,12 +235,22 @@ def _sentences(found: "Registered", twins: list[str]) -> list[Any]:
     lines: list[Any] = [
         f"{verb} {version.model} version {version.number}{label}  {short_digest(version.digest)}"
     ]
+    if version.needs:
+        listed = ", ".join(
+            f"{source} ({_extent(schema)})" for source, schema in sorted(version.needs.items())
+        )
+        lines.append(f"Its data contract: {listed}.")
     if twins:
         lines.append(f"These are the same bytes as version {', '.join(twins)}.")
     if found.failed:
         warning = "Warning: these bytes are tagged failed; a release of them will be refused."
         lines.append(styled(warning, "yellow"))
     return lines
+
+
+def _extent(schema: "Schema") -> str:
+    tables, columns = len(schema.tables), sum(map(len, schema.tables.values()))
+    return f"{tables} {'table' if tables == 1 else 'tables'}, {columns} {'column' if columns == 1 else 'columns'}"
 
 
 COMMANDS = (register, versions, diff)

@@ -45,14 +45,8 @@ def check_data(
     plan: DataPlan, deployment: Deployment, under_way: Iterable[Release], known: Sequence[str]
 ) -> None:
     """Refuse data that the settings do not know, or that another release is at work on."""
+    check_source_known(plan, known)
     source = plan.source
-    if source not in known:
-        raise LastgoodError(
-            Code.REFUSED,
-            f"The plan speaks of the data source {source!r}, which the settings do not know"
-            f" ({', '.join(known) or 'they know none'}).",
-            f"Add a table [data.{source}] to lastgood.toml and restart the server.",
-        )
     for other in under_way:
         if (
             other.deployment != deployment.name
@@ -64,6 +58,17 @@ def check_data(
                 f"Release {other.id} of {other.deployment} is at work on the data source {source!r}.",
                 f"Wait for it, or end it: lastgood abort {other.deployment}",
             )
+
+
+def check_source_known(plan: DataPlan, known: Sequence[str]) -> None:
+    """Refuse data that the settings do not know; ``known`` are the sources that they do."""
+    if plan.source not in known:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"The plan speaks of the data source {plan.source!r}, which the settings do not know"
+            f" ({', '.join(known) or 'they know none'}).",
+            f"Add a table [data.{plan.source}] to lastgood.toml and restart the server.",
+        )
 
 
 def check_fits(plan: Plan, version: Version, misfits: Callable[[Version], tuple[str, ...]]) -> None:
@@ -138,7 +143,7 @@ def check_plan_trusted(plan: Plan, settings: Settings) -> None:
         raise LastgoodError(
             Code.UNTRUSTED,
             f"The plan wants the server to run {plan.data.migrate[0]!r}, and these settings do not let plans run programs.",
-            f"To let them, {_TRUST_PLANS}.",
+            "To let them, set trust_plan_commands = true in lastgood.toml.",
         )
     known = {_host(one.webhook) for one in settings.notify if one.webhook is not None}
     for channel in plan.notify:

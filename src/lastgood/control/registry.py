@@ -13,7 +13,7 @@ import msgspec
 
 from lastgood.control.contract import read_contract
 from lastgood.control.version_facts import facts_of
-from lastgood.domain.data_file import same_contract
+from lastgood.domain.data_file import contract_differences
 from lastgood.domain.deployment import Failure
 from lastgood.domain.event import EventDraft
 from lastgood.domain.golden import Golden
@@ -183,11 +183,12 @@ class Registry:
                 ("factory", draft.factory is not None and draft.factory != known.factory),
                 ("signature", draft.signature is not None and draft.signature != known.signature),
                 ("format", draft.format is not known.format),
-                ("data contract", needs is not None and not same_contract(needs, known.needs)),
                 ("golden requests", bool(draft.golden) and draft.golden != known.golden),
             )
             if differs
         ]
+        if needs is not None and (found := contract_differences(known.needs, needs)):
+            differing.append(f"needs of data ({'; '.join(found)})")
         if differing:
             raise LastgoodError(
                 Code.CONFLICT,

@@ -66,16 +66,32 @@ def contract_facts(needs: Mapping[str, Schema]) -> dict[str, str]:
     return facts
 
 
-def same_contract(one: Mapping[str, Schema], other: Mapping[str, Schema]) -> bool:
-    """Whether two contracts ask for the same; in which order they name columns is no matter."""
-    return _unordered(one) == _unordered(other)
+def contract_differences(known: Mapping[str, Schema], given: Mapping[str, Schema]) -> tuple[str, ...]:
+    """Say what ``given`` asks for otherwise than ``known``; in which order they name columns is no matter."""
+    old, new = _parts(known), _parts(given)
+    found = []
+    for part in sorted({*old, *new}):
+        above, name = part[:-1], ".".join(part)
+        if above and (above not in new or above not in old):
+            continue  # it came or went with what it is in
+        if part not in new:
+            found.append(f"{name} is no longer needed")
+        elif part not in old:
+            found.append(f"{name} is new")
+        elif old[part] != new[part]:
+            found.append(f"{name} is {new[part]}, not {old[part]}")
+    return tuple(found)
 
 
-def _unordered(needs: Mapping[str, Schema]) -> dict[str, dict[str, frozenset[Column]]]:
-    return {
-        source: {table: frozenset(columns) for table, columns in schema.tables.items()}
-        for source, schema in needs.items()
-    }
+def _parts(needs: Mapping[str, Schema]) -> dict[tuple[str, ...], str]:
+    """Return every source, table and column by its whole path; a column with its type."""
+    parts: dict[tuple[str, ...], str] = {}
+    for source, schema in needs.items():
+        parts[(source,)] = ""
+        for table, columns in schema.tables.items():
+            parts[(source, table)] = ""
+            parts.update({(source, table, column.name): column.type for column in columns})
+    return parts
 
 
 def _needs(placed: Placed) -> dict[str, Schema]:
