@@ -93,11 +93,10 @@ class Controller:
         one has a candidate; when that lasts, its candidate is taken out of its route, and the lease goes on.
         """
         self._executor.reconcile()
-        self._observer.begin_turn()
+        deployments = [one for one in self._releases.deployments() if one.release is not None]
+        self._observer.begin_turn(deployments)
         troubled = {}
-        for deployment in self._releases.deployments():
-            if deployment.release is None:
-                continue
+        for deployment in deployments:
             try:
                 self._drive(deployment)
             except Exception as error:  # noqa: BLE001 - of one deployment, and told

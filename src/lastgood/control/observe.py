@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lastgood.analysis.judge import candidate_requests, fold, judge
 from lastgood.analysis.strata import collect, forget, used_up
+from lastgood.control.ahead import Ahead
 from lastgood.control.counted import Counted, life_of
 from lastgood.control.data_moves import prepared
 from lastgood.control.execute import Executor
@@ -56,6 +57,7 @@ class Observer:
         self._evidence: dict[int, Evidence] = {}
         self._verdicts: dict[int, tuple[_Key, int, tuple[Finding, ...]]] = {}
         self._told: dict[int, set[str]] = {}
+        self._ahead = Ahead(evidence)
 
     def situation(
         self, deployment: Deployment, release: Release, *, target: int | None = None, measure: bool = True
@@ -76,6 +78,7 @@ class Observer:
         requests = 0
         findings: tuple[Finding, ...] = ()
         if measure and release.phase in _SPLIT:
+            self._ahead.remember(deployment, release)
             requests, findings = self._measure(release, candidate, now)
         elif measure and release.phase in _SERVING:
             findings = self._watch(release, candidate, now)
@@ -183,6 +186,8 @@ class Observer:
     def _fold(
         self, release: Release, evidence: Evidence, now: float, *, flush: bool
     ) -> tuple[Evidence, tuple[Stratum, ...], tuple[LastgoodError, ...]]:
+        if not flush and (faults := self._ahead.taken(release)) is not None:
+            return evidence, (), faults
         lives, keys = self._counted.lives(release.id), release.baseline.units is Units.KEYS
         opened, strata, faults = collect(evidence, lives, release=release.id, now=now, keys=keys, flush=flush)
         folded = fold(release.plan, release.baseline, opened, strata) if strata else evidence
@@ -228,9 +233,14 @@ class Observer:
         """Return what the store holds: the evidence, and the strata that it is said to come from."""
         return self._store.evidence(release.id), self._store.strata(release.id)
 
-    def begin_turn(self) -> None:
-        """Look at the gateways' reports anew."""
+    def begin_turn(self, deployments: Iterable[Deployment] = ()) -> None:
+        """Look at the gateways' reports anew, and save what they add to these deployments' evidence at once."""
         self._counted.begin_turn()
+        now = self._now()
+        self._evidence |= self._ahead.save(
+            deployments,
+            lambda one: (self.evidence(one), *self._fold(one, self.evidence(one), now, flush=False)),
+        )
 
     def has_used(self, release: Release, report: WorkerReport) -> bool:
         """Whether the evidence holds all that a worker life has counted for ``release``."""
@@ -262,6 +272,7 @@ class Observer:
         self._evidence.pop(release.id, None)
         self._verdicts.pop(release.id, None)
         self._told.pop(release.id, None)
+        self._ahead.forget(release)
 
 
 def _fits_matter(release: Release) -> bool:
