@@ -115,15 +115,18 @@ def test_the_yaml_on_the_reference_page_is_accepted():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_example_plans_are_accepted(path):
-    """Each file in examples/plans is a plan of the strategy, or with the rule, that it is named for."""
+    """Each file in examples/plans is a plan of the strategy, with the rule or with the data, that it is named for."""
     plan = parse_plan(path.read_text(encoding="utf-8"), source=path.name)
+    assert (plan.data is not None) == (path.stem == "with-data")
+    if plan.data is not None:
+        return
     named = plan.promote_when if path.stem == "proven" else plan.strategy
     assert named.value == path.stem.replace("-", "_")
 
 
 def test_there_is_an_example_of_every_strategy():
-    """Canary, blue-green and all at once each have a file to start from, and so has promotion by proof."""
-    names = ["all-at-once.yaml", "blue-green.yaml", "canary.yaml", "proven.yaml"]
+    """Canary, blue-green and all at once each have a file to start from, and so have promotion by proof and data."""
+    names = ["all-at-once.yaml", "blue-green.yaml", "canary.yaml", "proven.yaml", "with-data.yaml"]
     assert [path.name for path in EXAMPLES] == names
 
 

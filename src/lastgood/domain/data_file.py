@@ -117,7 +117,7 @@ def _columns(placed: Placed, given: object, path: str) -> tuple[Column, ...]:
             message = f"The type of the column {name!r} is not a text."
             next_step = "Write the type as the source calls it, such as integer; 'any' where it has none."
             raise placed.refusal(f"{path}.{name}", message, next_step)
-        columns.append(Column(name=name, type=kind.strip().lower()))
+        columns.append(Column(name=name, type=" ".join(kind.lower().split())))
     return tuple(columns)
 
 
