@@ -4,18 +4,30 @@ import json
 import sqlite3
 from contextlib import closing
 
+import msgspec
 import pytest
 from click.testing import CliRunner
+from rich.console import Console, Group
 
-from lastgood.analysis.judge import fold
+from lastgood.analysis.judge import fold, judge
 from lastgood.analysis.strata import collect
 from lastgood.bootstrap import close, open_services
+from lastgood.cli.evidence import evidence_lines
 from lastgood.cli.main import root
 from lastgood.control.history import told_of
 from lastgood.domain.change import Change, Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.event import EventDraft
-from lastgood.domain.plan import Guardrail, Metric, Plan, PromoteWhen, Step, StepKind
+from lastgood.domain.plan import (
+    Guardrail,
+    LatencyTest,
+    Margin,
+    Metric,
+    Plan,
+    PromoteWhen,
+    Step,
+    StepKind,
+)
 from lastgood.domain.release import Phase, Release
 from lastgood.domain.traffic import ArmCounts, Baseline, StageCounts
 from lastgood.settings import load_settings
@@ -150,6 +162,34 @@ def test_status_shows_what_each_guardrail_rests_on(project):
     assert "tried: " in shown
     assert "dry run" in shown
     assert "missing" in shown
+
+
+def test_a_margin_and_a_maximum_are_told_in_their_own_units():
+    """A distribution's margin is a factor of time, a maximum a duration or a rate; a proof names what it is of."""
+    slower = Guardrail(
+        name="slower",
+        metric=Metric.LATENCY,
+        latency_test=LatencyTest.DISTRIBUTION,
+        share=0.5,
+        margin=Margin(value=1.3),
+    )
+    limit = Guardrail(name="limit", metric=Metric.LATENCY, maximum=0.2)
+    errors = Guardrail(name="errors", metric=Metric.ERRORS, share=0.5, maximum=0.03)
+    plan = Plan(guardrails=(slower, limit, errors), promote_when=PromoteWhen.PROVEN)
+    findings = judge(plan, Baseline(), Evidence(release=1), misses=0)
+    console = Console(width=400)
+    with console.capture() as caught:
+        console.print(
+            Group(*evidence_lines({"baseline": {}, "findings": msgspec.to_builtins(list(findings))}))
+        )
+    of_slower, of_limit, of_errors = caught.get().strip().split("\n\n")
+
+    assert "of being over 1.3 times as slow as stable" in of_slower
+    assert "slower than p90, stable plus 1 points" in of_slower
+    assert "200ms, a hard limit" in of_limit
+    assert "before it may fail" not in of_limit, "a hard limit waits for no number of failures"
+    assert "3 %, a hard limit" in of_errors
+    assert "of being worse than 1.2 times stable's odds" in of_errors
 
 
 def test_status_without_evidence_stays_short(project):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lastgood.cli.output import grid, styled
-from lastgood.cli.wording import verdict_style
+from lastgood.cli.wording import duration, verdict_style
 
 _FINE = 1e-12  # 40 : 1 is not 39.999 : 1
 
@@ -49,7 +49,8 @@ def _rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[tuple
         rows.append(("difference", _difference(difference)))
     rows += _bets(numbers)
     if numbers.get("maximum") is not None:
-        rows.append(("maximum", f"{numbers['maximum']:g}, a hard limit"))
+        latency = finding["metric"] == "latency"
+        rows.append(("maximum", f"{(duration if latency else _percent)(numbers['maximum'])}, a hard limit"))
     units = numbers.get("units", "")
     why = baseline.get("why", "") if units == baseline.get("units") else "what this metric counts"
     rows.append(("units", f"{units}: {why}" if why else units))
@@ -64,14 +65,20 @@ def _bets(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     if len(parts) > 1:
         rows += [(f"evidence, {part['name']}", _bet(part)) for part in parts]
     elif numbers.get("log_e") is not None:
-        margin = _margin(numbers.get("margin_kind"), numbers.get("margin"))
-        rows.append(("evidence", f"{_bet(numbers)}, of being worse than {margin}"))
+        worse = f"worse than {_margin(numbers.get('margin_kind'), numbers.get('margin'))}"
+        if any(part["name"] == "distribution" for part in parts):  # its margin is a factor of time
+            worse = f"over {numbers['margin']:g} times as slow as stable"
+        rows.append(("evidence", f"{_bet(numbers)}, of being {worse}"))
     else:
         rows.append(("evidence", "none: it compares nothing, or has not begun"))
     proof = numbers.get("proof")
     if proof is not None:
         reached = "proven" if proof["reached"] else "not proven yet"
-        told = [f"{_margin(one['kind'], one['value'])} {_bet(one)}" for one in proof["margins"]]
+        several = len({one["part"] for one in proof["margins"]}) > 1
+        told = [
+            f"{one['part'] + ', ' if several else ''}{_margin(one['kind'], one['value'])} {_bet(one)}"
+            for one in proof["margins"]
+        ]
         rows.append(("proof", f"{reached}; {'; '.join(told)}" if told else reached))
     return rows
 
@@ -80,7 +87,7 @@ def _missing(finding: Mapping[str, Any]) -> str:
     numbers, told = finding["numbers"], []
     if numbers.get("missing"):
         told.append(f"{_count(numbers['missing'])} candidate requests until it may pass")
-    if numbers.get("missing_bad"):
+    if numbers.get("missing_bad") and numbers.get("log_e") is not None:
         told.append(f"{_count(numbers['missing_bad'])} candidate failures before it may fail")
     if finding["proven"] is False:
         told.append("proof")
