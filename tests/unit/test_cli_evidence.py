@@ -116,6 +116,7 @@ def test_verify_says_what_was_compared(project):
     assert "The evidence of release 1 is intact." in done.stdout
     assert "2 strata" in done.stdout
     assert "not compared" in done.stdout
+    assert "no sealed event holds numbers of it" in done.stdout, "so far nothing but the request was sealed"
     found = json.loads(run("verify", "release", "1", "--evidence", "--json").stdout)
     assert (found["same"], found["strata"], found["guardrails"]) == (True, 2, 3)
 
