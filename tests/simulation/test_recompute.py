@@ -133,6 +133,15 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
         ("UPDATE releases SET document = json_set(document, '$.baseline.requests', 5) WHERE id = 3",),
         "baseline.requests",
     ),
+    "no event of it is left": (
+        (
+            "DROP TRIGGER events_no_delete",
+            "DELETE FROM events WHERE release = 3",
+            "DELETE FROM strata WHERE release = 3",
+            "DELETE FROM evidence WHERE release = 3",
+        ),
+        "no event says what it was requested with",
+    ),
     "a number in an event": (
         (
             DROP,

@@ -14,7 +14,7 @@ from lastgood.control.history import told_of
 from lastgood.domain.change import Evidence
 from lastgood.domain.event import AuditEvent, seal_holds
 from lastgood.domain.plan import Plan
-from lastgood.domain.release import Release
+from lastgood.domain.release import Kind, Release
 from lastgood.domain.traffic import Stratum
 from lastgood.errors import Code, LastgoodError
 
@@ -97,6 +97,7 @@ def _folded(release: Release, evidence: Evidence, stratum: Stratum) -> Evidence:
 
 def _sealed(release: Release, events: Iterable[AuditEvent]) -> Iterator[Sealed]:
     """Yield the numbers in the release's events, after each event's seal and what was asked for are checked."""
+    requested = False
     for event in events:
         if event.release != release.id:
             continue
@@ -104,6 +105,7 @@ def _sealed(release: Release, events: Iterable[AuditEvent]) -> Iterator[Sealed]:
             raise _differs(release, f"event {event.sequence} ({event.type}) was changed: its seal is broken")
         if event.type == _REQUESTED:
             _compare_request(release, event)
+            requested = True
         told = [(one["guardrail"], one["numbers"]) for one in event.data.get("findings", ())]
         ended = event.data.get("evidence") or {}
         if "guardrail" in ended:
@@ -114,6 +116,8 @@ def _sealed(release: Release, events: Iterable[AuditEvent]) -> Iterator[Sealed]:
                 yield Sealed(
                     event=event.sequence, guardrail=guardrail, strata=numbers["strata"], numbers=numbers
                 )
+    if not requested and release.kind is Kind.RELEASE:
+        raise _differs(release, "no event says what it was requested with")
 
 
 def _compare_request(release: Release, event: AuditEvent) -> None:
