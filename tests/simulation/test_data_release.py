@@ -29,7 +29,9 @@ class Shop:
             database.executemany("INSERT INTO customers VALUES (?, ?)", [(n, 20 + n) for n in range(50)])
         kept = folder / "kept"
         kept.mkdir()
-        self.world = World({"features": lambda: sqlite.create("features", {"path": str(self.path)}, kept)})
+        self.world = World(
+            {"features": lambda: sqlite.create("features", {"path": str(self.path)}, kept)}, folder / "data"
+        )
         self.world.programs.known["migrate"] = self.migrate
         self.needs = {
             "features": schema_of({"customers": [Column("id", "integer"), Column("age", "integer")]})

@@ -5,8 +5,10 @@ import click
 from lastgood.cli import (
     audit,
     doctor,
+    gc,
     plan,
     project,
+    quarantine,
     releases,
     rollback,
     serve,
@@ -28,7 +30,21 @@ def root() -> None:
     """Keep a deployed model on its last good version."""
 
 
-for _module in (project, versions, show, releases, status, rollback, audit, verify, plan, serve, doctor):
+for _module in (
+    project,
+    versions,
+    show,
+    releases,
+    status,
+    rollback,
+    quarantine,
+    audit,
+    verify,
+    plan,
+    serve,
+    gc,
+    doctor,
+):
     for _command in _module.COMMANDS:
         root.add_command(_command)
 

@@ -1,17 +1,14 @@
 """``rollback``, and ``undo``, which is the same."""
 
-import time
 from typing import Any, Final
 
 import click
 
-from lastgood.cli.client import NoServerError
+from lastgood.cli.anywhere import command_anywhere
 from lastgood.cli.command import command
 from lastgood.cli.session import Session
 from lastgood.cli.wording import number_and_label
-from lastgood.errors import Code, LastgoodError
 
-_LOCK_SECONDS: Final = 10.0
 _NOTHING_RUNS: Final = (
     "No gateway runs either: the rollback is recorded now, and takes effect when 'lastgood serve' starts."
 )
@@ -20,35 +17,10 @@ _WORDS: Final = "Go back to the last good version, or to --version. Returns once
 
 def _rollback(session: Session, deployment: str, version: str | None, reason: str, keep: bool) -> None:
     body: dict[str, Any] = {"version": version, "reason": reason, "keep": keep}
-    try:
-        found, here = session.command_at_once("deployments", deployment, "rollback", **body), False
-    except NoServerError as error:
-        found, here = _without_server(session, deployment, body, error)
+    found, here = command_anywhere(
+        session, "deployments", deployment, "rollback", doing="Rolling back", unserved=_NOTHING_RUNS, **body
+    )
     session.output.result({**found, "without_server": here}, *sentences(found, keep=keep))
-
-
-def _without_server(
-    session: Session, deployment: str, body: dict[str, Any], absent: NoServerError
-) -> tuple[Any, bool]:
-    """Take the controller's place and do it here; or find that a server has come (back) and let it."""
-    from lastgood.bootstrap import controlling
-
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            with controlling(session.settings), session.services() as services:
-                session.output.note(f"{absent.message} Rolling back from here.")
-                if not services.router.workers():
-                    session.output.note(_NOTHING_RUNS)
-                services.executor.resume()
-                return session.command_here(services, "deployments", deployment, "rollback", **body), True
-        except LastgoodError as error:
-            if error.code is not Code.CONFLICT or time.monotonic() > deadline:
-                raise
-        try:
-            return session.command_at_once("deployments", deployment, "rollback", **body), False
-        except NoServerError:
-            time.sleep(0.1)  # a controller holds the routes but does not answer yet
 
 
 def sentences(found: dict[str, Any], *, keep: bool) -> list[str]:

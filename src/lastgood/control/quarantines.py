@@ -107,9 +107,16 @@ class Quarantines:
         return self._view(self._row(token))
 
     def restore(self, token: str, *, reason: str, actor: str) -> RestoreResult:
-        """Make the quarantined state live again; what it replaces becomes a quarantine itself.
+        """Begin a restore, and wait for its end at most :data:`WAIT_SECONDS`.
 
-        It is staged beside the live data, then requests wait for the swap as in a rollback.
+        :raises LastgoodError: as :meth:`begin` and :meth:`followed`.
+        """
+        return self.followed(token, self.begin(token, reason=reason, actor=actor).id)
+
+    def begin(self, token: str, *, reason: str, actor: str) -> Release:
+        """Begin to make the quarantined state live again; what it replaces becomes a quarantine itself.
+
+        It is staged beside the live data, then requests wait for the swap as in a rollback. The controller drives it.
 
         :raises LastgoodError: ``not_found``; ``conflict`` when a release is under way, or its rows are not counted yet;
             ``refused`` when a stable version could not read it.
@@ -138,8 +145,7 @@ class Quarantines:
             )
             changes = {"reason": cause, "returning": True, "blame": False, "target": stable}
             move = Move(event=Event.ROLL_BACK, cause=cause, changes=changes, told={"quarantine": token})
-            release = self._executor.apply(deployment, release, move, actor=actor)[1]
-        return self.followed(token, release.id)
+            return self._executor.apply(deployment, release, move, actor=actor)[1]
 
     def followed(self, token: str, identifier: int, *, seconds: float = WAIT_SECONDS) -> RestoreResult:
         """Wait for the end of a restore, helping it on, and say how it stands.

@@ -66,6 +66,13 @@ class ReasonOrder(Given, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Text = ""
 
 
+class ClearOrder(Given, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let go of what is kept under these tokens, as far as nothing needs it."""
+
+    actor: Actor
+    tokens: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=10_000)]
+
+
 class ActorOrder(Given, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Do it."""
 

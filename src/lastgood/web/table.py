@@ -7,13 +7,14 @@ import msgspec
 
 from lastgood.bootstrap import Services
 from lastgood.errors import Code, LastgoodError
-from lastgood.web import audit, deployments, releases, versions
+from lastgood.web import audit, deployments, quarantine, releases, versions
 from lastgood.web.endpoint import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *versions.ENDPOINTS,
     *deployments.ENDPOINTS,
     *releases.ENDPOINTS,
+    *quarantine.ENDPOINTS,
     *audit.ENDPOINTS,
 )
 
