@@ -86,7 +86,8 @@ def test_a_held_migration_is_told_whole():
     words = told(HELD)
     assert "features is captured and read back before anything changes" in words
     assert "for at most 10m: python 'my migration.py'" in words
-    assert "Requests wait from before it runs until all traffic is on the candidate" in words
+    assert "Requests wait from before it runs until all traffic is on the candidate; one" in words
+    assert "504" in words
     assert "puts it back together with the model" in words
 
 

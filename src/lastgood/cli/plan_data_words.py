@@ -30,8 +30,8 @@ def _migration(data: "DataPlan") -> list[str]:
     failed = f"If it fails, {then}, before any traffic moves."
     if data.hold:
         waits = (
-            "Requests wait from before it runs until all traffic is on the candidate, each for at most "
-            "request_timeout."
+            "Requests wait from before it runs until all traffic is on the candidate; one that waits longer than "
+            "request_timeout is answered 504."
         )
         return [runs, failed, waits]
     both = "Requests do not wait: stable answers while it runs and after it, so both versions must be able to read it."
