@@ -243,7 +243,7 @@ def test_check_says_every_rule_of_the_example_of_proof_in_words(project):
     for said in (
         "errors: rollback when the candidate's rate of errors is shown to be over 0.5 points above stable's",
         "Without any data it counts as failed.",
-        "timeouts: dry run, would rollback when the candidate's odds of a timeout are shown to be over 1.2 times",
+        "timeouts: dry run, would roll back when the candidate's odds of a timeout are shown to be over 1.2 times",
         "odds of a request slower than 200ms",
         "Without any data it is not waited for.",
         "slower than p50 or p99 of both arms' past",

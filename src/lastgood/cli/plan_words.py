@@ -71,7 +71,9 @@ def _guardrail(one: "Guardrail") -> str:
     when = [_worse(one)] if compares(one) else []
     if one.maximum is not None:
         when.append(f"{_limit(one)} (looked at from {one.min_samples} requests on)")
-    does = f"dry run, would {one.on_fail.value}" if one.dry_run else one.on_fail.value
+    does = one.on_fail.value
+    if one.dry_run:
+        does = f"dry run, would {'roll back' if does == 'rollback' else does}"
     text = f"{one.name}: {does} when {', or '.join(when)}."
     if one.no_data.value == "fail":
         text += " Without any data it counts as failed."
