@@ -10,7 +10,7 @@ import pytest
 from test_data_release import AT_ONCE, Shop
 from world import Crash
 
-from lastgood.control.quarantines import RestoreResult
+from lastgood.control.quarantine_views import RestoreResult
 from lastgood.control.retention import Fate, Service, fates
 from lastgood.domain.event import AuditEvent
 from lastgood.domain.plan import Plan
@@ -196,7 +196,7 @@ def test_what_was_not_counted_or_was_deleted_is_not_restored(shop: Keeping) -> N
     """Each refusal says which of the two it is."""
     token = shop.fail("v1.2", 1000)
     with pytest.raises(LastgoodError, match="not been counted"):
-        shop.restore(token)
+        shop.world.quarantines.begin(token, reason="", actor="ada")
     shop.look()
     shop.world.quarantines.delete(token, reason="old", actor="ada")
     with pytest.raises(LastgoodError, match="deleted by ada: old"):

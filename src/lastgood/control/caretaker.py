@@ -100,18 +100,22 @@ class Caretaker:
             self._pauses.pop(row.token, None)
         self.wake()
 
-    def freed(self, rows: Sequence[Kept], seconds: float) -> list[Kept]:
-        """Wait until these have been freed, or could not be, at most ``seconds``; return them as they are then.
+    def looked_after(self, rows: Sequence[Kept], seconds: float) -> list[Kept]:
+        """Wait until nothing is due for these, or there is trouble, at most ``seconds``; return them as they are then.
 
         Where no controller runs, this does the work.
         """
         deadline = time.monotonic() + seconds
         while True:
-            self.look()
+            if rows:
+                self.look()
             found = [self._kept.kept(row.token) or row for row in rows]
-            if all(row.freed_at is not None or row.trouble for row in found) or time.monotonic() > deadline:
+            if not any(self._open(row) for row in found) or time.monotonic() > deadline:
                 return found
             time.sleep(_POLL_SECONDS)
+
+    def _open(self, row: Kept) -> bool:
+        return row.freed_at is None and not row.trouble and self._due(row) is not None
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -69,7 +69,8 @@ class Clearing:
             going = [fate for fate in chosen if fate.goes]
             for fate in going:
                 self._caretaker.let_go(fate.row, by=actor, why=fate.why)
-        freed = {row.token: row for row in self._caretaker.freed([one.row for one in going], WAIT_SECONDS)}
+        after = self._caretaker.looked_after([one.row for one in going], WAIT_SECONDS)
+        freed = {row.token: row for row in after}
         found = []
         for fate in chosen:
             row = freed.get(fate.row.token, fate.row)

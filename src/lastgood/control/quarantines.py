@@ -2,13 +2,12 @@
 
 from typing import Final
 
-import msgspec
-
 from lastgood.control.caretaker import Caretaker
 from lastgood.control.execute import Executor
 from lastgood.control.live_data import LiveData
 from lastgood.control.lookup import deployment_named
 from lastgood.control.moves import Move
+from lastgood.control.quarantine_views import QuarantineView, RestoreResult, view_of
 from lastgood.control.settling import Settling
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import DataPlan, Plan
@@ -16,7 +15,6 @@ from lastgood.domain.release import Event, Kind, Release
 from lastgood.domain.snapshot import (
     DataProgress,
     DataStage,
-    Gained,
     Kept,
     KeptKind,
     Quarantine,
@@ -29,50 +27,6 @@ from lastgood.ports import KeptStore, ReleaseStore
 
 WAIT_SECONDS: Final = 25.0
 """So long an answer waits for what was begun; a caller that wants to know more asks again."""
-
-
-class QuarantineView(msgspec.Struct, frozen=True, kw_only=True):
-    """One quarantine. ``version`` wrote the data, ``release`` is the one whose way back replaced it, ``at`` when.
-
-    ``tables`` say what it had that the restored snapshot (``since``) had not, and the other way round, in rows; they
-    are empty until ``counted``. ``rows`` and ``size_bytes`` are of all it holds. ``exports`` is the folder of the files
-    with the added rows. ``freed_by`` is who let it go, and ``freed_at`` when it was gone.
-    """
-
-    token: str
-    source: str
-    model: str
-    deployment: str
-    release: int
-    version: int
-    label: str | None
-    at: float
-    since: str
-    counted: bool
-    tables: dict[str, Gained]
-    rows: dict[str, int]
-    size_bytes: int
-    digest: str
-    exports: str
-    trouble: str
-    freed_at: float | None
-    freed_by: str
-    freed_why: str
-
-
-class RestoreResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a restore stands. ``restored`` is None while it is under way; ``replaced`` is where the data before it is.
-
-    ``held_ms`` is how long requests waited for the swap.
-    """
-
-    token: str
-    deployment: str
-    release: int
-    restored: bool | None
-    cause: str
-    replaced: str
-    held_ms: float | None = None
 
 
 class Quarantines:
@@ -111,6 +65,7 @@ class Quarantines:
 
         :raises LastgoodError: as :meth:`begin` and :meth:`followed`.
         """
+        self._finish_counting([self._row(token)])
         return self.followed(token, self.begin(token, reason=reason, actor=actor).id)
 
     def begin(self, token: str, *, reason: str, actor: str) -> Release:
@@ -160,7 +115,9 @@ class Quarantines:
         release = self._settling.settle(release, seconds=seconds)
         data = release.data
         swapped = data is not None and data.stage is DataStage.SWAPPED
-        self._caretaker.wake()
+        replaced = self._kept.kept(restore_token(release.id))
+        if release.terminal and replaced is not None:
+            self._finish_counting([replaced])
         return RestoreResult(
             token=token,
             deployment=release.deployment,
@@ -177,6 +134,7 @@ class Quarantines:
         :raises LastgoodError: ``not_found``; ``conflict`` when it is deleted already, or used by a release under way or by
             another quarantine that is still being counted.
         """
+        self._finish_counting([one for one in self._kept.all_kept() if one.snapshot.token == token])
         with self._live.turn:
             row = self._row(token)
             if row.freed_at is not None:
@@ -184,8 +142,12 @@ class Quarantines:
             self._check_unused(row)
             why = reason or "no reason was given"
             self._caretaker.let_go(row, by=actor, why=why)
-        freed = self._caretaker.freed([row], WAIT_SECONDS)[0]
+        freed = self._caretaker.looked_after([row], WAIT_SECONDS)[0]
         return self._view(freed)
+
+    def _finish_counting(self, rows: list[Kept]) -> None:
+        """Let the caretaker do what is due for these, which is all that it takes where no controller runs."""
+        self._caretaker.looked_after(rows, WAIT_SECONDS)
 
     def _row(self, token: str) -> Kept:
         row = self._kept.kept(token)
@@ -268,28 +230,8 @@ class Quarantines:
         return found
 
     def _view(self, row: Kept) -> QuarantineView:
-        counted = row.quarantine
-        return QuarantineView(
-            token=row.token,
-            source=row.source,
-            model=row.model,
-            deployment=row.deployment,
-            release=row.release,
-            version=row.version,
-            label=self._executor.version(row.model, row.version).label,
-            at=row.at,
-            since=row.snapshot.token,
-            counted=counted is not None,
-            tables={} if counted is None else counted.tables,
-            rows={} if counted is None else counted.kept.rows,
-            size_bytes=0 if counted is None else counted.kept.size_bytes,
-            digest="" if counted is None else counted.kept.digest,
-            exports=str(self._caretaker.exports(row)),
-            trouble=row.trouble,
-            freed_at=row.freed_at,
-            freed_by=row.freed_by,
-            freed_why=row.freed_why,
-        )
+        label = self._executor.version(row.model, row.version).label
+        return view_of(row, label, self._caretaker.exports(row))
 
 
 def _deleted(row: Kept) -> LastgoodError:

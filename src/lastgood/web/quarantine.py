@@ -4,7 +4,7 @@ import msgspec
 
 from lastgood.bootstrap import Services
 from lastgood.control.clearing import KeptView
-from lastgood.control.quarantines import QuarantineView, RestoreResult
+from lastgood.control.quarantine_views import QuarantineView, RestoreResult
 from lastgood.errors import Code, LastgoodError
 from lastgood.web.bodies import ClearOrder, ReasonOrder
 from lastgood.web.endpoint import PREFIX, Endpoint
