@@ -2,9 +2,11 @@
 
     make demo            (or: python examples/demo.py [FOLDER])
 
-A real model of real data serves; a client keeps asking. A version with a preprocessing bug is released by
+First act: a real model of real data serves; a client keeps asking. A version with a preprocessing bug is released by
 canary, found out and rolled back; a second try is refused; the repaired version is promoted; then it is
-rolled back by hand, timed. Exits 1 if any of that did not happen, or if the client saw one failure.
+rolled back by hand, timed. Second act: a version ships with a migration of the feature table that the version before
+cannot read, fails on live traffic, and model and data come back together while an application goes on writing.
+Exits 1 if any of that did not happen, or if a client saw one failure.
 """
 
 import json
@@ -17,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import demo_data
 import demo_models
 
 HERE = Path(__file__).resolve().parent
@@ -55,7 +58,7 @@ class Demo:
         self.environment |= {"LASTGOOD_PORT": str(gateway), "LASTGOOD_API_PORT": str(api)}
         self.url = f"http://127.0.0.1:{gateway}"
         self.server: subprocess.Popen[bytes] | None = None
-        self.client: subprocess.Popen[bytes] | None = None
+        self.others: list[subprocess.Popen[bytes]] = []
 
     def run(self, *arguments: str, expect: int = 0, quiet: bool = False) -> str:
         """Type one command, show it and what it prints, and check its exit code."""
@@ -105,21 +108,18 @@ class Demo:
         self.expect(False, "the server did not start: " + (self.folder / "serve.log").read_text())
         raise SystemExit(self.finish({}))
 
-    def ask(self) -> None:
-        """Start the client: a process of its own that knows nothing of releases."""
-        command = [sys.executable, str(HERE / "demo_client.py"), f"{self.url}/v2/models/churn/infer"]
-        self.client = subprocess.Popen(
-            [*command, str(self.folder / "rows.json"), str(self.folder / "summary.json")]
-        )
-        print(f"\n$ python demo_client.py {self.url}/v2/models/churn/infer &      (real rows, 4 connections)")
+    def beside(self, script: str, *arguments: str, told: str) -> subprocess.Popen[bytes]:
+        """Start a client or a writer: a process of its own that knows nothing of releases."""
+        process = subprocess.Popen([sys.executable, str(HERE / script), *arguments], cwd=self.folder)
+        self.others.append(process)
+        print(f"\n$ python {script} {arguments[0]} &      ({told})")
+        return process
 
-    def stop_client(self) -> dict:
-        """End the client and read what it saw."""
-        if self.client is None:
-            return {}
-        self.client.send_signal(signal.SIGTERM)
-        self.client.wait(30)
-        return json.loads((self.folder / "summary.json").read_text())
+    def ended(self, process: subprocess.Popen[bytes], summary: str) -> dict:
+        """End a client or a writer and read what it saw."""
+        process.send_signal(signal.SIGTERM)
+        self.expect(process.wait(30) == 0, f"what should have written {summary} failed")
+        return json.loads((self.folder / summary).read_text())
 
     def finish(self, seen: dict) -> int:
         """Stop the server, print the timeline, return the exit code."""
@@ -136,7 +136,7 @@ class Demo:
             print("\nThis did not happen as it should:\n" + "\n".join(f"  - {line}" for line in self.wrong))
             return 1
         print(f"\nEverything happened as it should. Look around: cd {self.folder} and try")
-        print("  lastgood history churn      lastgood show release 2      lastgood audit verify")
+        print("  lastgood history risk      lastgood show release 2      lastgood quarantine list")
         print("Next: README.md for your own model, docs/ for how it decides.")
         return 0
 
@@ -154,6 +154,7 @@ def play(demo: Demo) -> int:
     (demo.folder / "plan.yaml").write_text(PLAN)
     demo.note("three models trained on the breast cancer data and exported to ONNX")
     demo.run("init")
+    demo_data.build(demo.folder)
     for label in ("v1.0", "v1.1", "v1.2"):
         arguments = ["register", "churn", f"{label}.onnx", "--label", label, "--data", "train.csv"]
         demo.run(*arguments, "--metric", f"auc={curves[label]}")
@@ -161,7 +162,8 @@ def play(demo: Demo) -> int:
 
     demo.run("release", "churn", "--version", "v1.0", "--wait")
     demo.note("v1.0 validated and stable")
-    demo.ask()
+    url = f"{demo.url}/v2/models/churn/infer"
+    client = demo.beside("demo_client.py", url, "rows.json", "summary.json", told="real rows, 4 connections")
     time.sleep(1.0)
 
     demo.run("release", "churn", "--version", "v1.1", "--plan", "plan.yaml", "--wait", expect=4)
@@ -187,13 +189,66 @@ def play(demo: Demo) -> int:
     demo.note(f"rolled back by hand to v1.0, verified in {release['timings'].get('verified', 0):.1f} ms")
 
     demo.run("versions", "churn")
-    demo.run("audit", "verify")
     time.sleep(0.3)
-    seen = demo.stop_client()
+    seen = demo.ended(client, "summary.json")
     demo.expect(seen["failures"] == 0, f"the client saw failures: {seen['problems']}")
     demo.expect(seen["requests"] > 1000, "the client sent hardly anything")
     demo.expect(set(seen["versions"]) == {"v1.0", "v1.1", "v1.2"}, "not every version answered the client")
+    model_and_data(demo)
     return demo.finish(seen)
+
+
+def model_and_data(demo: Demo) -> None:
+    """The second act: a migration that the version before cannot read, and the way back for both."""
+    print("\n--- Second act: model and data go back together")
+    for label in ("v1.2", "v1.3"):
+        name = f"risk_{label.replace('.', '_')}"
+        factory = ["--factory", f"{name}:load", "--signature", "risk-signature.json"]
+        demo.run("register", "risk", f"risk-{label}/{name}.py", "--label", label, *factory)
+    demo.run("release", "risk", "--version", "v1.2", "--wait")
+    writer = demo.beside("demo_writer.py", "features.db", "orders.json", told="an order every 5 ms")
+    url = f"{demo.url}/v2/models/risk/infer"
+    client = demo.beside("demo_client.py", url, "customers.json", "risk.json", told="4 connections")
+    time.sleep(0.5)
+
+    demo.run("release", "risk", "--version", "v1.3", "--plan", "data-plan.yaml", "--wait", expect=4)
+    time.sleep(0.5)  # v1.2 answers from its own table again, and the orders go on
+    seen, written = demo.ended(client, "risk.json"), demo.ended(writer, "orders.json")
+    demo.expect(seen["failures"] == 0, f"the client of risk saw failures: {seen['problems']}")
+    demo.expect(set(seen["versions"]) == {"v1.2", "v1.3"}, "not both versions of risk answered")
+    demo.expect(demo_data.columns(demo.folder) == ["id", "age", "spent"], "the columns are not back")
+
+    release = demo.data("status", "risk")["last_release"]
+    held = next(
+        one["data"]["data"]["held_ms"]
+        for one in demo.data("audit", "--limit", "100")["events"]
+        if one["release"] == release["id"] and one["type"] == "lastgood.data.restored"
+    )
+    demo.run("quarantine", "export", replaced(demo, release["id"]), "--to", "replaced")
+    demo.run("quarantine", "list")
+    live, kept, lost = demo_data.accounts(demo.folder, demo.folder / "replaced", written["committed"])
+    demo.expect(not lost, f"{len(lost)} committed orders are neither live nor kept")
+    demo.expect(bool(kept), "no order was written between the snapshot and the way back")
+    demo.note(
+        f"risk v1.3 migrated the features, failed on live traffic and went back with them: {seen['requests']} requests, "
+        f"{seen['failures']} of them failed; they waited {held:.0f} ms for the flip"
+    )
+    demo.note(
+        f"{written['committed']} orders committed meanwhile: {len(live)} live, {len(kept)} in quarantine, {len(lost)} lost"
+    )
+    demo.run("audit", "verify")
+
+
+def replaced(demo: Demo, release: int) -> str:
+    """Return the token of what the way back of a release replaced, once its rows are counted."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for one in demo.data("quarantine", "list")["quarantines"]:
+            if one["release"] == release and one["counted"]:
+                return one["token"]
+        time.sleep(0.1)
+    demo.expect(False, "what was replaced has not been counted")
+    raise SystemExit(demo.finish({}))
 
 
 def main() -> int:
@@ -204,7 +259,7 @@ def main() -> int:
     try:
         return play(demo)
     finally:
-        for process in (demo.client, demo.server):
+        for process in (*demo.others, demo.server):
             if process is not None and process.poll() is None:
                 process.terminate()
                 process.wait(30)

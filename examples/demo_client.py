@@ -41,7 +41,7 @@ class Client:
             body = json.dumps(
                 {
                     "id": str(number),
-                    "inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP32", "data": row}],
+                    "inputs": [{"name": "rows", "shape": [1, len(row)], "datatype": "FP32", "data": row}],
                 }
             )
             number += 7

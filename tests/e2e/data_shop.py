@@ -32,7 +32,7 @@ PLAN = f"""\
 strategy: all_at_once
 data:
   source: features
-  migrate: [python, migrate.py]
+  migrate: [python3, migrate.py]
   hold: true
 {LIMIT}watch: 60s
 """

@@ -47,4 +47,5 @@ def test_the_demo_runs(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "failures seen by clients: 0" in done.stdout
+    assert "in quarantine, 0 lost" in done.stdout
     assert "Deployed model version: v1.0" in done.stdout
