@@ -66,6 +66,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     dispatcher: Dispatcher
     executor: Executor
     live: LiveData
+    caretaker: Caretaker
     quarantines: Quarantines
     clearing: Clearing
     reports: FolderReports
@@ -177,6 +178,7 @@ def open_services(settings: Settings) -> Services:
         dispatcher=dispatcher,
         executor=executor,
         live=live,
+        caretaker=caretaker,
         quarantines=Quarantines(
             kept=kept,
             releases=releases,
