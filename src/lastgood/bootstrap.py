@@ -16,19 +16,25 @@ from lastgood.control.caretaker import Caretaker
 from lastgood.control.clearing import Clearing
 from lastgood.control.controller import Controller
 from lastgood.control.desk import Desk
+from lastgood.control.drill import Drills
 from lastgood.control.execute import Executor
+from lastgood.control.golden import GoldenChecks
 from lastgood.control.history import Recorder
 from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
 from lastgood.control.outbox import Dispatcher
 from lastgood.control.quarantines import Quarantines
+from lastgood.control.readiness import ReadinessWatch
 from lastgood.control.registry import Registry
+from lastgood.control.rehearse import Rehearser
 from lastgood.control.releases import Releases
 from lastgood.control.reports import FolderReports
 from lastgood.control.rollback import Rollback
 from lastgood.control.router import PageRouter
 from lastgood.control.traffic_views import TrafficViews
 from lastgood.control.views import Views
+from lastgood.control.way_back import WaysBack
+from lastgood.control.way_back_links import Prover
 from lastgood.domain.version import Format, Signature
 from lastgood.errors import Code, LastgoodError
 from lastgood.host.inspect import inspect_artifact
@@ -69,6 +75,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     caretaker: Caretaker
     quarantines: Quarantines
     clearing: Clearing
+    readiness: ReadinessWatch
+    drills: Drills
     reports: FolderReports
     fleet: LocalFleet
     router: PageRouter
@@ -112,6 +120,22 @@ def open_services(settings: Settings) -> Services:
     )
     programs = MigrationPrograms(Path(settings.home).parent, settings.kept_data / "migrations", os.environ)
     live = LiveData(Desk(openers(settings)), programs)
+    kept, golden = SqlKept(database), GoldenChecks()
+    ways = WaysBack(releases, kept)
+    prover = Prover(executor=executor, blobs=blobs, fleet=fleet, live=live, settings=settings, ask=golden.ask)
+    rehearser = Rehearser(
+        executor=executor,
+        blobs=blobs,
+        fleet=fleet,
+        live=live,
+        settings=settings,
+        ask=golden.ask,
+        ways=ways,
+    )
+    drills = Drills(releases=releases, journal=journal, executor=executor, rehearser=rehearser)
+    readiness = ReadinessWatch(
+        releases=releases, executor=executor, prover=prover, ways=ways, last_drill=drills.last
+    )
     observer = Observer(
         executor=executor,
         releases=releases,
@@ -120,8 +144,9 @@ def open_services(settings: Settings) -> Services:
         reports=reports,
         settings=settings,
         live=live,
+        golden=golden,
+        standing=readiness.standing,
     )
-    kept = SqlKept(database)
     caretaker = Caretaker(kept=kept, releases=releases, desk=live.desk, kept_data=settings.kept_data)
     controller = Controller(
         releases=releases,
@@ -143,7 +168,7 @@ def open_services(settings: Settings) -> Services:
     )
     dispatcher = Dispatcher(outbox, _notifiers(settings))
     executor.on_commit = dispatcher.wake
-    live.desk.wake = controller.wake
+    live.desk.wake = golden.wake = controller.wake
     rollback = Rollback(
         releases=releases, registry=registry, executor=executor, observer=observer, live=live, kept=kept
     )
@@ -155,12 +180,12 @@ def open_services(settings: Settings) -> Services:
             traffic=traffic,
             registry=registry,
             blobs=blobs,
-            fleet=fleet,
             executor=executor,
             observer=observer,
             rollback=rollback,
             settings=settings,
             live=live,
+            readiness=readiness,
             wake=controller.wake,
         ),
         rollback=rollback,
@@ -172,6 +197,7 @@ def open_services(settings: Settings) -> Services:
             router=router,
             executor=executor,
             observer=observer,
+            readiness=readiness.last,
         ),
         traffic=TrafficViews(releases=releases, traffic=traffic),
         controller=controller,
@@ -194,6 +220,8 @@ def open_services(settings: Settings) -> Services:
             caretaker=caretaker,
             keep_seconds=settings.keep_snapshots,
         ),
+        readiness=readiness,
+        drills=drills,
         reports=reports,
         fleet=fleet,
         router=router,

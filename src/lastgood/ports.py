@@ -136,6 +136,9 @@ class Journal(Protocol):
     ) -> list[AuditEvent]:
         """Return events with a sequence above ``after`` (or the last ones, newest first)."""
 
+    def last(self, kind: str, deployment: str) -> AuditEvent | None:
+        """Return a deployment's newest event of this type."""
+
     def head(self) -> tuple[int, str]:
         """Return sequence and hash of the last event; (0, GENESIS) when there is none."""
 
@@ -243,7 +246,7 @@ class KeptStore(Protocol):
     def note(self, one: Kept, event: EventDraft | None = None) -> None:
         """Replace what is known of a token, with the event that says so, in one transaction.
 
-        :raises LastgoodError: ``not_found`` for a token that nothing was kept under.
+        :raises LastgoodError: ``not_found`` for a token that nothing was kept under, ``conflict`` when that is freed.
         """
 
 

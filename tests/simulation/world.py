@@ -19,18 +19,25 @@ from lastgood.control.caretaker import Caretaker
 from lastgood.control.clearing import Clearing
 from lastgood.control.controller import Controller
 from lastgood.control.desk import Desk
+from lastgood.control.drill import Drills
 from lastgood.control.execute import Executor
+from lastgood.control.golden import Ask, GoldenChecks
 from lastgood.control.history import Recorder
 from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
 from lastgood.control.quarantines import Quarantines
+from lastgood.control.readiness import ReadinessWatch
 from lastgood.control.registry import Registry
+from lastgood.control.rehearse import Rehearser
 from lastgood.control.releases import Order, Releases
 from lastgood.control.rollback import Rollback
 from lastgood.control.routes import host_key
 from lastgood.control.views import Views
+from lastgood.control.way_back import WaysBack
+from lastgood.control.way_back_links import Prover
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.event import EventDraft
+from lastgood.domain.golden import Golden
 from lastgood.domain.plan import Guardrail, Metric, Plan, Step, StepKind
 from lastgood.domain.release import Release
 from lastgood.domain.route import RouteTable
@@ -48,6 +55,7 @@ from lastgood.store.releases import SqlReleases
 from lastgood.store.traffic import SqlTraffic
 from lastgood.store.versions import SqlVersions
 from lastgood.wire.fleet import Desired, HostState, HostStatus, Observed
+from lastgood.wire.frames import Status
 from lastgood.wire.page import WorkerAck
 from lastgood.wire.reports import Reflex, VersionTotals, WorkerReport
 
@@ -195,7 +203,10 @@ class FakeReports:
 
 
 class FakeBlobs:
-    """Artifacts that are always there and intact."""
+    """Artifacts that are always there and intact, but for those in ``damaged``."""
+
+    def __init__(self) -> None:
+        self.damaged: set[str] = set()
 
     def put(self, source: Path) -> tuple[str, int]:
         return f"sha256:{source.name}", 1
@@ -204,8 +215,9 @@ class FakeBlobs:
         return Path("artifact") / digest
 
     def verify(self, digest: str) -> None:
-        if not digest:
-            raise AssertionError
+        assert digest
+        if digest in self.damaged:
+            raise LastgoodError(Code.CORRUPT, f"The bytes of the artifact {digest} have changed on disk.")
 
 
 class FakePrograms:
@@ -251,6 +263,7 @@ class World:
         self.journal = SqlJournal(self.database)
         self.evidence = SqlEvidence(self.database)
         self.kept = SqlKept(self.database)
+        self.answer: Ask = lambda *_: (Status.OK, b'{"outputs": []}')
         self.fault: tuple[str, int] | None = None
         self.died: Crash | None = None
         self.passed: list[str] = []
@@ -270,6 +283,8 @@ class World:
         )
         opened = {name: functools.partial(self._source, opener) for name, opener in self.sources.items()}
         self.live = LiveData(Desk(opened), self.programs)
+        self.golden = GoldenChecks(self._answer)
+        self._wire_readiness(settings)
         self.observer = Observer(
             executor=self.executor,
             releases=self.store,
@@ -278,6 +293,8 @@ class World:
             reports=self.reports,
             settings=settings,
             live=self.live,
+            golden=self.golden,
+            standing=self.readiness.standing,
             now=lambda: self.clock,
         )
         self.traffic = SqlTraffic(self.database)
@@ -339,12 +356,12 @@ class World:
             traffic=self.traffic,
             registry=self.registry,
             blobs=self.blobs,
-            fleet=self.fleet,
             executor=self.executor,
             observer=self.observer,
             rollback=self.rollback,
             settings=settings,
             live=self.live,
+            readiness=self.readiness,
             wake=lambda: None,
         )
         self.views = Views(
@@ -355,22 +372,57 @@ class World:
             router=self.router,
             executor=self.executor,
             observer=self.observer,
+            readiness=self.readiness.last,
             now=lambda: self.clock,
         )
         self.executor.resume()
 
+    def _wire_readiness(self, settings: Settings) -> None:
+        ask, ways = self.golden.ask, WaysBack(self.store, self.kept)
+        proving: dict[str, Any] = {
+            "executor": self.executor,
+            "blobs": self.blobs,
+            "fleet": self.fleet,
+            "live": self.live,
+            "settings": settings,
+            "ask": ask,
+        }
+        self.drills = Drills(
+            releases=self.store,
+            journal=self.journal,
+            executor=self.executor,
+            rehearser=Rehearser(ways=ways, **proving),
+        )
+        self.readiness = ReadinessWatch(
+            releases=self.store,
+            executor=self.executor,
+            prover=Prover(**proving),
+            ways=ways,
+            last_drill=self.drills.last,
+        )
+        self.readiness.serving = True
+
     def _source(self, opener: Callable[[], DataSource]) -> Any:
         return _Faulty(self, opener(), "data", ("capture", "stage_restore", "swap", "quarantine", "release"))
 
+    def _answer(self, socket: str, deployment: str, body: bytes) -> tuple[Status, bytes]:
+        return self.answer(socket, deployment, body)
+
     def settle_data(self) -> None:
         """Wait until no work on data is under way, and let what died there die here."""
-        while not self.live.desk.idle():
+        while not (self.live.desk.idle() and self.golden.idle()):
             time.sleep(0.001)
         if self.died is not None:
             died, self.died = self.died, None
             raise died
 
-    def register(self, *labels: str, model: str = "churn", needs: dict[str, Schema] | None = None) -> None:
+    def register(
+        self,
+        *labels: str,
+        model: str = "churn",
+        needs: dict[str, Schema] | None = None,
+        golden: tuple[Golden, ...] = (),
+    ) -> None:
         for label in labels:
             version = Version(
                 model=model,
@@ -382,6 +434,7 @@ class World:
                 created_at=self.clock,
                 created_by="ada",
                 needs=needs or {},
+                golden=golden,
             )
             event = EventDraft(type="lastgood.version.registered", at=self.clock, actor="ada", model=model)
             self.versions.add_version(version, event)

@@ -10,6 +10,7 @@ from lastgood.control.data_moves import frozen
 from lastgood.control.moves import Move, Situation, TakenOut, roll_back
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Guardrail, Metric, NoData, OnFail
+from lastgood.domain.readiness import READINESS
 from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release
 from lastgood.domain.verdict import Finding, Verdict
 
@@ -68,6 +69,31 @@ def obey_gateways(release: Release, deployment: Deployment, seen: Situation) -> 
     event = Event.HOLD if release.phase is Phase.PROGRESSING else None
     told = {"reflexes": [msgspec.structs.asdict(one) for one in seen.taken_out]}
     return Move(event=event, cause=cause, changes=changes, findings=seen.findings, told=told)
+
+
+def obey_readiness(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
+    """Return the hold of a release whose way back is lost, and the end of that hold once it is open again.
+
+    It takes the place of a pause of the plan; any other hold is a person's to end, who cannot while it is lost. A version
+    that has all traffic already cannot be held: that is told, once.
+    """
+    lost = seen.way_back.lost
+    held = release.hold is not None and release.hold.reason is HoldReason.READINESS
+    if not lost:
+        if not (held and seen.way_back.open):
+            return None
+        return Move(event=Event.RESUME, cause="the way back is open again", changes={"hold": None})
+    cause = f"the way back is lost: {lost}"
+    if release.phase not in (Phase.PROGRESSING, Phase.PAUSED):
+        if READINESS in release.alerted:
+            return None
+        told = (*release.alerted, READINESS)
+        return Move(event=None, cause=cause, changes={"alerted": told}, alert=READINESS)
+    if release.phase is Phase.PAUSED and not (release.hold and release.hold.reason is HoldReason.PAUSE):
+        return None
+    hold = Hold(HoldReason.READINESS, f"{cause} (lastgood verify {deployment.name} says what to do)")
+    event = Event.HOLD if release.phase is Phase.PROGRESSING else None
+    return Move(event=event, cause=cause, changes={"hold": hold}, findings=seen.findings)
 
 
 def _forbids(guardrail: Guardrail, worst: TakenOut) -> bool:

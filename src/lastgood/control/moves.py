@@ -9,6 +9,7 @@ import msgspec
 
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import OnRollback
+from lastgood.domain.readiness import Standing
 from lastgood.domain.release import Event, Phase, Release, Rule
 from lastgood.domain.snapshot import DataStage, Snapshot
 from lastgood.domain.verdict import Finding
@@ -48,6 +49,14 @@ class DataWork(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class GoldenView(msgspec.Struct, frozen=True, kw_only=True):
+    """How the candidate's golden requests stand: how many were answered, and what was wrong with the first that was not."""
+
+    done: bool = True
+    requests: int = 0
+    error: str = ""
+
+
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything observed that a decision may depend on.
 
@@ -58,7 +67,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     ``requests`` are the candidate's in the present stage. ``taken_out`` are the gateway workers that have stopped
     sending the candidate traffic by themselves in this try of the release. ``data`` is the work on live data that
     the release's stage asks for; ``process`` names the process that looks, ``misfits`` say what the candidate would not find in the live data, and
-    ``misfits_back`` what the version gone back to would not: each is looked at only when it matters.
+    ``misfits_back`` what the version gone back to would not: each is looked at only when it matters. ``golden`` is how
+    the candidate answered its golden requests, ``way_back`` whether the way back was open when it was last looked at.
     """
 
     now: float
@@ -74,6 +84,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     process: str = ""
     misfits: tuple[str, ...] = ()
     misfits_back: tuple[str, ...] = ()
+    golden: GoldenView = GoldenView()
+    way_back: Standing = Standing()
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,12 +10,14 @@ from lastgood.control.ahead import Ahead
 from lastgood.control.counted import Counted, life_of
 from lastgood.control.data_moves import prepared
 from lastgood.control.execute import Executor
+from lastgood.control.golden import GoldenChecks
 from lastgood.control.live_data import LiveData
-from lastgood.control.moves import HostView, Situation
+from lastgood.control.moves import GoldenView, HostView, Situation
 from lastgood.control.routes import host_key, host_socket
 from lastgood.domain.change import Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Metric
+from lastgood.domain.readiness import Standing
 from lastgood.domain.release import Phase, Release
 from lastgood.domain.traffic import Stratum, Units
 from lastgood.domain.verdict import Finding, Verdict
@@ -44,6 +46,8 @@ class Observer:
         reports: Reports,
         settings: Settings,
         live: LiveData,
+        golden: GoldenChecks,
+        standing: Callable[[Release], Standing],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._executor = executor
@@ -53,6 +57,8 @@ class Observer:
         self._counted = Counted(reports)
         self._settings = settings
         self._live = live
+        self._golden = golden
+        self._standing = standing
         self._now = now
         self._evidence: dict[int, Evidence] = {}
         self._verdicts: dict[int, tuple[_Key, int, tuple[Finding, ...]]] = {}
@@ -98,6 +104,18 @@ class Observer:
             process=self._live.process,
             misfits=self._misfits(release, release.version) if _fits_matter(release) else (),
             misfits_back=self._misfits(release, goal) if failing else (),
+            golden=self._answers(release, candidate) if measure else GoldenView(),
+            way_back=self._standing(release),
+        )
+
+    def _answers(self, release: Release, candidate: HostView) -> GoldenView:
+        """Return how the candidate answers its golden requests, once it is ready and finds its data."""
+        if not (candidate.ready and _fits_matter(release)):
+            return GoldenView()
+        version = self._executor.version(release.model, release.version)
+        socket = host_socket(self._settings.run, release.model, release.version)
+        return self._golden.of_candidate(
+            release.id, version, release.deployment, socket, starts=candidate.starts
         )
 
     def _misfits(self, release: Release, number: int | None) -> tuple[str, ...]:
@@ -273,6 +291,7 @@ class Observer:
         self._verdicts.pop(release.id, None)
         self._told.pop(release.id, None)
         self._ahead.forget(release)
+        self._golden.forget(release.id)
 
 
 def _fits_matter(release: Release) -> bool:

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from lastgood.control.routes import host_key
 from lastgood.domain.deployment import Deployment, Failure
 from lastgood.domain.plan import DataPlan, Plan
 from lastgood.domain.release import Release
 from lastgood.domain.version import Format, Version, input_differences
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import Blobs, Fleet
+from lastgood.ports import Blobs
 from lastgood.settings import Settings
-from lastgood.wire.fleet import HostState
 
 _TRUST_PLANS: Final = "set trust_plan_commands = true there"
 
@@ -192,20 +190,6 @@ def _lies_outside(secret: str, settings: Settings) -> bool:
         return not (project / path).resolve().is_relative_to(project)
     except (ValueError, OSError, RuntimeError):
         return True  # no path at all, or links in a ring: nothing says that it lies inside
-
-
-def check_way_back(deployment: Deployment, model: str, fleet: Fleet) -> None:
-    """Refuse when the version that a rollback would return to does not answer now."""
-    if deployment.stable is None:
-        return
-    status = fleet.observe().hosts.get(host_key(model, deployment.stable))
-    if status is None or status.state is not HostState.READY:
-        state = "not running" if status is None else f"{status.state.value}: {status.error}".rstrip(": ")
-        raise LastgoodError(
-            Code.REFUSED,
-            f"There is no way back: the host of the stable version {deployment.stable} is {state}.",
-            f"See 'lastgood status {deployment.name}' and the logs in the run folder.",
-        )
 
 
 def check_artifact(version: Version, blobs: Blobs) -> None:

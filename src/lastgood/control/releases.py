@@ -12,6 +12,7 @@ from lastgood.control.lookup import deployment_named
 from lastgood.control.moves import Move, advance, promote, restores_data
 from lastgood.control.observe import Observer
 from lastgood.control.promotion import missing
+from lastgood.control.readiness import ReadinessWatch
 from lastgood.control.registry import Registry
 from lastgood.control.rollback import Rollback, RollbackResult
 from lastgood.domain.change import Change
@@ -21,7 +22,7 @@ from lastgood.domain.plan import Plan, Strategy, built_in
 from lastgood.domain.release import Event, Hold, HoldReason, Override, Phase, Release, Rule
 from lastgood.domain.version import Version, check_name
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import Blobs, Fleet, ReleaseStore, TrafficStore
+from lastgood.ports import Blobs, ReleaseStore, TrafficStore
 from lastgood.settings import Settings
 
 _TRIES = 20
@@ -49,24 +50,24 @@ class Releases:
         traffic: TrafficStore,
         registry: Registry,
         blobs: Blobs,
-        fleet: Fleet,
         executor: Executor,
         observer: Observer,
         rollback: Rollback,
         settings: Settings,
         live: LiveData,
+        readiness: ReadinessWatch,
         wake: Callable[[], None],
     ) -> None:
         self._releases = releases
         self._traffic = traffic
         self._registry = registry
         self._blobs = blobs
-        self._fleet = fleet
         self._executor = executor
         self._observer = observer
         self._rollback = rollback
         self._settings = settings
         self._live = live
+        self._readiness = readiness
         self._wake = wake
 
     def start(self, order: Order) -> Release:
@@ -117,6 +118,7 @@ class Releases:
             raise LastgoodError(
                 Code.CONFLICT, f"{name} waits for an approval, not for time.", f"Run: lastgood approve {name}"
             )
+        self._readiness.check_onwards(release)
         if hold is not None and hold.reason is HoldReason.PAUSE:
             return self._act(deployment, release, self._onwards(deployment, release, cause), actor)
         changes = {"hold": None, **_taken_up(release, self._executor.now())}
@@ -166,6 +168,7 @@ class Releases:
 
         It says what the guardrails had found by then.
         """
+        self._readiness.check_onwards(release)
         seen = self._observer.situation(deployment, release, measure=False)
         if full or release.step + 1 >= len(release.plan.steps):
             findings = self._observer.peek(release).findings
@@ -190,7 +193,7 @@ class Releases:
         if release_plan.data is not None:
             preflight.check_data(release_plan.data, deployment, self._under_way(), self._live.desk.names())
         preflight.check_fits(release_plan, version, self._live.misfits)
-        preflight.check_way_back(deployment, version.model, self._fleet)
+        self._readiness.check_start(deployment)
         preflight.check_artifact(version, self._blobs)
         release = self._draft(order, release_plan, deployment, version, overridden=failure is not None)
         baseline = baseline_of(self._traffic, deployment, release_plan, release.created_at)

@@ -16,6 +16,10 @@ def validate(release: Release, deployment: Deployment, seen: Situation) -> Move 
     unloadable = _unloadable(release, deployment, seen)
     if unloadable is not None:
         return unloadable
+    overdue = release.deadline is not None and seen.now > release.deadline
+    if seen.way_back.lost and not restores_data(release):
+        why = f"there is no way back: {seen.way_back.lost}"
+        return _give_up(release, deployment, seen, why) if overdue else None
     if not prepared(release):
         move = prepare(release, deployment, seen)
         if move is not None and move.event is None:  # the time to validate begins when the data is ready
@@ -26,11 +30,17 @@ def validate(release: Release, deployment: Deployment, seen: Situation) -> Move 
     elif seen.misfits:
         cause = f"failed validation: it does not fit its data: {'; '.join(seen.misfits)}"
         return roll_back(release, deployment, seen, cause=cause)
-    overdue = release.deadline is not None and seen.now > release.deadline
-    if not seen.candidate.ready:
+    return _ready(release, deployment, seen, overdue=overdue)
+
+
+def _ready(release: Release, deployment: Deployment, seen: Situation, *, overdue: bool) -> Move | None:
+    """Return the move that gives traffic to a candidate whose data is as it shall be, None while its host is awaited."""
+    if not seen.candidate.ready or not seen.golden.done:
         limit = release.plan.validate_deadline
         cause = f"failed validation: it was not ready to answer after {limit:.0f} s"
         return roll_back(release, deployment, seen, cause=cause) if overdue else None
+    if seen.golden.error:
+        return roll_back(release, deployment, seen, cause=f"failed validation: {seen.golden.error}")
     if deployment.stable is None:
         why = "validated; it is the first version here, so it becomes stable"
         return promote(release, seen, why, rule=Rule.AT_ONCE)
@@ -56,7 +66,7 @@ def _begin(release: Release, seen: Situation) -> Move:
         return promote(release, seen, "validated; the plan promotes at once", rule=Rule.AT_ONCE)
     return Move(
         event=Event.VALIDATED,
-        cause="loaded, verified and warm",
+        cause="loaded, verified and warm" + _answered(seen),
         changes={
             "step": 0,
             "step_since": seen.now,
@@ -66,6 +76,11 @@ def _begin(release: Release, seen: Situation) -> Move:
         },
         publish=True,
     )
+
+
+def _answered(seen: Situation) -> str:
+    count = seen.golden.requests
+    return f"; {count} golden {'request' if count == 1 else 'requests'} answered as expected" if count else ""
 
 
 def _give_up(release: Release, deployment: Deployment, seen: Situation, cause: str) -> Move | None:

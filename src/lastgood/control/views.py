@@ -16,6 +16,7 @@ from lastgood.control.recompute import Recomputed, recompute
 from lastgood.control.routes import host_key
 from lastgood.domain.deployment import Deployment, StableEntry
 from lastgood.domain.event import AuditEvent
+from lastgood.domain.readiness import Readiness
 from lastgood.domain.release import Kind, Phase, Release
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
@@ -67,7 +68,7 @@ class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment as shown by ``status``."""
+    """A deployment as shown by ``status``. ``readiness`` is of its way back, None where nobody has looked lately."""
 
     deployment: str
     model: str
@@ -78,6 +79,7 @@ class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     gateways: list[dict[str, Any]] = []
     as_of: float = 0.0
+    readiness: Readiness | None = None
 
 
 class Views:
@@ -93,6 +95,7 @@ class Views:
         router: Router,
         executor: Executor,
         observer: Observer,
+        readiness: Callable[[str], Readiness | None] = lambda _: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._versions = versions
@@ -102,6 +105,7 @@ class Views:
         self._router = router
         self._executor = executor
         self._observer = observer
+        self._readiness = readiness
         self._now = now
 
     def deployments(self, *, intervals: bool = False) -> list[DeploymentView]:
@@ -200,6 +204,7 @@ class Views:
                 for one in self._router.workers()
             ],
             as_of=self._now(),
+            readiness=self._readiness(deployment.name),
         )
 
     def _release(self, release: Release, *, live: bool = True, intervals: bool = False) -> ReleaseView:

@@ -40,6 +40,12 @@ class SqlJournal:
         order = events.c.sequence.desc() if newest_first else events.c.sequence
         return self._fetch(query.order_by(order).limit(limit))
 
+    def last(self, kind: str, deployment: str) -> AuditEvent | None:
+        """Return a deployment's newest event of this type."""
+        of_it = (events.c.deployment == deployment, events.c.type == kind)
+        query = select(events).where(*of_it).order_by(events.c.sequence.desc()).limit(1)
+        return next(iter(self._fetch(query)), None)
+
     def head(self) -> tuple[int, str]:
         """Return sequence and hash of the last event; (0, GENESIS) when there is none.
 

@@ -1,0 +1,233 @@
+"""Proving the links of a way back, each as often as it deserves: what is dear is remembered for a while."""
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lastgood.control.execute import Executor
+from lastgood.control.golden import Ask, wrong_answer
+from lastgood.control.live_data import LiveData
+from lastgood.control.routes import host_key, host_socket
+from lastgood.control.way_back import WayBack
+from lastgood.domain.readiness import Link, LinkName, LinkState
+from lastgood.domain.snapshot import DataTask, Snapshot
+from lastgood.domain.version import Version
+from lastgood.errors import LastgoodError
+from lastgood.ports import Blobs, DataSource, Fleet
+from lastgood.settings import Settings
+from lastgood.wire.fleet import HostState, HostStatus
+
+ARTIFACT_SECONDS: Final = 1_800.0
+"""After which an artifact is read in full again although its files look as before."""
+
+ANSWERS_SECONDS: Final = 30.0
+"""After which the golden requests are asked again of a host that is the same as before."""
+
+SNAPSHOT_SECONDS: Final = 600.0
+"""After which a snapshot is read again."""
+
+_MISSES_MOST: Final = 2  # health checks in a row that a busy host may miss
+_POLL_SECONDS: Final = 0.02
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """What reading a snapshot, or asking a host, has found ``at``: an error (empty: none), and the room in its source."""
+
+    at: float
+    key: object = None
+    error: str = ""
+    room: int | None = None
+
+
+class Prover:
+    """Proves links. For one thread at a time."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        blobs: Blobs,
+        fleet: Fleet,
+        live: LiveData,
+        settings: Settings,
+        ask: Ask,
+    ) -> None:
+        self._executor = executor
+        self._blobs = blobs
+        self._fleet = fleet
+        self._live = live
+        self._settings = settings
+        self._ask = ask
+        self._now = executor.now
+        self._artifacts: dict[str, _Read] = {}
+        self._answers: dict[tuple[str, int], _Read] = {}
+        self._snapshots: dict[str, _Read] = {}
+
+    def prove(self, way: WayBack, *, serving: bool, fresh: float = 0.0) -> tuple[Link, ...]:
+        """Return how the links stand. ``serving`` is whether hosts should run at all.
+
+        With ``fresh`` nothing is taken from memory, and a snapshot has that many seconds to be read.
+        """
+        if way.goal is None:
+            return (_no_goal(way),)
+        version = self._executor.version(way.deployment.model, way.goal)
+        links = [_link(LinkName.LAST_GOOD, LinkState.OK, f"{version.display} served here before")]
+        if way.deployment.stable == way.goal:
+            links = [_link(LinkName.LAST_GOOD, LinkState.OK, f"{version.display} is stable")]
+        links.append(self._artifact(version, fresh))
+        links += self._host(way, version, serving, fresh)
+        links.append(self._contract(way, version))
+        return (*links, *self._data(way, fresh))
+
+    def _artifact(self, version: Version, fresh: float) -> Link:
+        try:
+            shape = _shape(self._blobs.path(version.digest))
+            known = self._artifacts.get(version.digest)
+            if fresh or known is None or known.key != shape or self._old(known, ARTIFACT_SECONDS):
+                self._artifacts.pop(version.digest, None)
+                self._blobs.verify(version.digest)
+                self._artifacts[version.digest] = _Read(self._now(), shape)
+        except LastgoodError as error:
+            return _link(LinkName.ARTIFACT, LinkState.BROKEN, error.message, error.next_step)
+        except OSError as error:
+            again = "Check the disk and the rights of the blobs folder."
+            return _link(LinkName.ARTIFACT, LinkState.BROKEN, f"it cannot be read ({error.strerror})", again)
+        return _link(LinkName.ARTIFACT, LinkState.OK, f"present, digest {version.digest[:19]}")
+
+    def _host(self, way: WayBack, version: Version, serving: bool, fresh: float) -> list[Link]:
+        name = way.deployment.name
+        if not serving:
+            what, then = "no server runs here, so no host does", "Start it: lastgood serve"
+            return [_link(one, LinkState.UNKNOWN, what, then) for one in (LinkName.HOST, LinkName.ANSWERS)]
+        then = f"See 'lastgood status {name}' and the logs in the run folder."
+        status = self._fleet.observe().hosts.get(host_key(version.model, version.number))
+        called = "stable version" if way.deployment.stable == version.number else "last good version"
+        called = f"the host of the {called} {version.number}"
+        if status is None or status.state is not HostState.READY:
+            state = "not running" if status is None else f"{status.state.value}: {status.error}".rstrip(": ")
+            return [_link(LinkName.HOST, LinkState.BROKEN, f"{called} is {state}", then)]
+        socket = host_socket(self._settings.run, version.model, version.number)
+        misses = self._fleet.misses(socket)
+        if misses > _MISSES_MOST:
+            why = f"{called} missed {misses} health checks in a row"
+            return [_link(LinkName.HOST, LinkState.BROKEN, why, then)]
+        ready = _link(LinkName.HOST, LinkState.OK, f"{called} is resident and ready")
+        return [ready, self._answering(version, name, socket, status, fresh)]
+
+    def _answering(
+        self, version: Version, deployment: str, socket: str, status: HostStatus, fresh: float
+    ) -> Link:
+        if not version.golden:
+            what = "it has no golden requests; its health checks are answered"
+            return _link(LinkName.ANSWERS, LinkState.OK, what, "Register the next one with --golden FILE.")
+        key = (version.model, version.number)
+        life = (status.pid, status.starts)
+        known = self._answers.get(key)
+        if fresh or known is None or known.key != life or known.error or self._old(known, ANSWERS_SECONDS):
+            why = wrong_answer(version, deployment, socket, self._ask) or ""
+            known = self._answers[key] = _Read(self._now(), life, why)
+        if known.error:
+            return _link(LinkName.ANSWERS, LinkState.BROKEN, known.error, "Look at the host's log.")
+        count = len(version.golden)
+        what = f"{count} golden {'request' if count == 1 else 'requests'} answered as expected"
+        return _link(LinkName.ANSWERS, LinkState.OK, what)
+
+    def _contract(self, way: WayBack, version: Version) -> Link:
+        if way.one_way:
+            what, then = (
+                f"{way.one_way}: nothing goes back by itself",
+                "Go on, or bring the data back by hand.",
+            )
+            return _link(LinkName.CONTRACT, LinkState.BROKEN, what, then, accepted=True)
+        if way.snapshot is not None:
+            what = f"its data is restored with it (snapshot {way.snapshot.token} of {way.snapshot.source})"
+            return _link(LinkName.CONTRACT, LinkState.OK, what)
+        found = self._live.misfits(version)
+        if found:
+            then = "Bring the data back to that shape, or see why its source does not answer."
+            return _link(LinkName.CONTRACT, LinkState.BROKEN, "; ".join(found), then)
+        what = "it fits the live data" if version.needs else "it says of no data that it needs it"
+        return _link(LinkName.CONTRACT, LinkState.OK, what)
+
+    def _data(self, way: WayBack, fresh: float) -> list[Link]:
+        if way.gone:
+            return [_link(LinkName.SNAPSHOT, LinkState.BROKEN, way.gone, "Release a version that fits.")]
+        snapshot = way.snapshot
+        if snapshot is None:
+            return []
+        found = self._read(snapshot, fresh)
+        if found is None:
+            what, then = f"snapshot {snapshot.token} is being read", "Ask again in a while."
+            return [_link(LinkName.SNAPSHOT, LinkState.UNKNOWN, what, then)]
+        if found.error:
+            then = "Restore what is kept from a backup; there is no other copy of that state."
+            return [_link(LinkName.SNAPSHOT, LinkState.BROKEN, found.error, then)]
+        rows, ago = sum(snapshot.rows.values()), self._now() - found.at
+        what = f"snapshot {snapshot.token} of {snapshot.source} is whole ({rows} rows, read {ago:.0f} s ago)"
+        return [_link(LinkName.SNAPSHOT, LinkState.OK, what), _room(way, snapshot, found.room)]
+
+    def _read(self, snapshot: Snapshot, fresh: float) -> _Read | None:
+        """Return what the newest finished reading of a snapshot found, beginning one when it is due."""
+        known = self._snapshots.get(snapshot.token)
+        if not fresh and known is not None and not known.error and not self._old(known, SNAPSHOT_SECONDS):
+            return known
+
+        def act(source: DataSource) -> int | None:
+            source.verify(snapshot)
+            return source.room()
+
+        until = time.monotonic() + fresh
+        while True:
+            work = self._live.desk.ask(snapshot.source, DataTask.VERIFY, snapshot.token, act)
+            if work.done:
+                self._live.desk.forget(snapshot.source, DataTask.VERIFY, snapshot.token)
+                error = "" if work.error is None else work.error.message
+                room = work.result if isinstance(work.result, int) else None
+                known = self._snapshots[snapshot.token] = _Read(self._now(), None, error, room)
+                return known
+            if time.monotonic() >= until:
+                return known
+            time.sleep(_POLL_SECONDS)
+
+    def _old(self, known: _Read, seconds: float) -> bool:
+        return self._now() - known.at > seconds
+
+
+def _no_goal(way: WayBack) -> Link:
+    if way.deployment.stable is None:
+        return _link(
+            LinkName.LAST_GOOD, LinkState.BROKEN, "nothing serves here yet", "Release a first version."
+        )
+    what = "no other version that is still good was ever stable here"
+    return _link(
+        LinkName.LAST_GOOD, LinkState.BROKEN, what, "Release another version; this one stays its way back."
+    )
+
+
+def _room(way: WayBack, snapshot: Snapshot, room: int | None) -> Link:
+    if way.staged:
+        return _link(LinkName.ROOM, LinkState.OK, "the restore lies beside the live data already")
+    if room is None:
+        return _link(LinkName.ROOM, LinkState.UNKNOWN, "the source cannot tell how much room a restore has")
+    needed = f"a restore needs {snapshot.size_bytes} bytes, {room} are free"
+    if room < snapshot.size_bytes:
+        return _link(LinkName.ROOM, LinkState.BROKEN, needed, "Free some room: lastgood gc says what can go.")
+    return _link(LinkName.ROOM, LinkState.OK, needed)
+
+
+def _shape(path: Path) -> tuple[tuple[str, int, int, int], ...] | None:
+    """Return names, times, sizes and inodes of an artifact's files; None where there is nothing."""
+    if not path.exists():
+        return None
+    files = [path]
+    if path.is_dir():
+        files = sorted(Path(parent, name) for parent, _, names in os.walk(path) for name in names)
+    found = [(one, one.lstat()) for one in files]
+    return tuple((str(one), status.st_mtime_ns, status.st_size, status.st_ino) for one, status in found)
+
+
+def _link(name: LinkName, state: LinkState, sentence: str, then: str = "", *, accepted: bool = False) -> Link:
+    return Link(name=name, state=state, sentence=sentence.rstrip("."), next=then, accepted=accepted)
