@@ -5,6 +5,7 @@ import click
 from lastgood.cli import (
     audit,
     doctor,
+    drill,
     gc,
     plan,
     project,
@@ -40,6 +41,7 @@ for _module in (
     quarantine,
     audit,
     verify,
+    drill,
     plan,
     serve,
     gc,

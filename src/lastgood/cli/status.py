@@ -93,6 +93,7 @@ def _deployment(view: dict[str, Any], evidence: bool) -> list[Any]:
         f"  stable     {_version(view['stable'])}",
         f"  last good  {_version(view['last_good'])}",
         _gateways(view),
+        _way_back(view),
     ]
     release = view["release"]
     if release is not None:
@@ -132,6 +133,18 @@ def _gateways(view: dict[str, Any]) -> Any:
     followed = len(workers) - len(behind)
     told = f"{followed} of {len(workers)} on generation {generation}; behind: {', '.join(behind)}"
     return styled(f"  gateways   {told}", "red")
+
+
+def _way_back(view: dict[str, Any]) -> Any:
+    found = view["readiness"]
+    if found is None:
+        return f"  way back   not looked at here: lastgood verify {view['deployment']}"
+    broken = next((link for link in found["links"] if link["state"] == "broken"), None)
+    if broken is None:
+        drill = next((link["sentence"] for link in found["links"] if link["name"] == "last drill"), "")
+        return f"  way back   open; last drill: {drill}"
+    style = "red" if view["last_good"] or view["release"] else "dim"
+    return styled(f"  way back   not open ({broken['name']}): {broken['sentence']}", style)
 
 
 COMMANDS = (status, history)

@@ -105,6 +105,12 @@ class EvidenceQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     evidence: bool = False
 
 
+class ReadinessQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``fresh`` proves every link now, which may take as long as reading the snapshot; else the last look answers."""
+
+    fresh: bool = False
+
+
 class AtQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A moment: ISO 8601, or seconds since the epoch."""
 

@@ -145,6 +145,14 @@ class Collector:
             labels=("deployment", "release"),
         )
         events = CounterMetricFamily("lastgood_events", "Events in the audit record.")
+        ready = GaugeMetricFamily(
+            "lastgood_ready", "Whether the way back is open; absent while unknown.", labels=("deployment",)
+        )
+        drill = GaugeMetricFamily(
+            "lastgood_drill_duration_seconds",
+            "How long the last drill took; absent before the first and when it failed.",
+            labels=("deployment",),
+        )
         works = 1.0
         try:
             for view in self._services.views.deployments():
@@ -152,13 +160,18 @@ class Collector:
                     release = str(view.release.id)
                     phase.add_metric((view.deployment, view.release.phase, release), 1)
                     weight.add_metric((view.deployment, release), view.release.weight_percent / 100)
+                if view.readiness is not None:
+                    ready.add_metric((view.deployment,), float(view.readiness.ready))
+                done = self._services.drills.last(view.deployment)
+                if done is not None and done.ok:
+                    drill.add_metric((view.deployment,), done.seconds)
             last = self._services.views.events(limit=1, newest_first=True)
             events.add_metric((), last[0].sequence if last else 0)
         except LastgoodError:
             works = 0.0  # said by the next metric; the gateways' counts above do not need the store
         yield GaugeMetricFamily("lastgood_store_up", "Whether the store answered this scrape.", value=works)
         if works:
-            yield from (phase, weight, events)
+            yield from (phase, weight, ready, drill, events)
 
 
 def registry(services: Services) -> CollectorRegistry:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -79,7 +80,12 @@ def run(settings: Settings) -> None:
         services.dispatcher.start()
         stack.callback(services.controller.stop)
         services.controller.start()
+        stack.callback(services.readiness.stop)
+        services.readiness.start()
         stack.callback(address_path(settings.run).unlink, missing_ok=True)
+        gc.collect()
+        gc.freeze()  # what is loaded stays: a full collection would look at all of it, and a turn would wait
+        gc.set_threshold(20_000, 20, 20)
         _answer(services, listener, ending)
         logger.info("the control API has stopped")
 

@@ -7,7 +7,7 @@ import msgspec
 
 from lastgood.bootstrap import Services
 from lastgood.errors import Code, LastgoodError
-from lastgood.web import audit, deployments, quarantine, releases, versions
+from lastgood.web import audit, deployments, quarantine, readiness, releases, versions
 from lastgood.web.endpoint import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -15,6 +15,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *deployments.ENDPOINTS,
     *releases.ENDPOINTS,
     *quarantine.ENDPOINTS,
+    *readiness.ENDPOINTS,
     *audit.ENDPOINTS,
 )
 
