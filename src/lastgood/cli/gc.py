@@ -38,7 +38,7 @@ def gc(session: Session, yes: bool) -> int:
         )
         for one in found["kept"]
     ]
-    parts = [table(("", "kind", "token", "source", "since", "size", "why"), rows, fold="why")] if rows else []
+    parts = [table(("", "KIND", "TOKEN", "SOURCE", "SINCE", "SIZE", "WHY"), rows, fold="WHY")] if rows else []
     session.output.result(
         {**found, "removed": yes, "without_server": here}, *parts, _summary(found["kept"], yes)
     )

@@ -37,8 +37,8 @@ def list_all(session: Session) -> None:
         )
         for one in found["quarantines"]
     ]
-    headings = ("token", "source", "deployment", "release", "written by", "since", "rows", "size")
-    part = table(headings, rows, fold="rows") if rows else "Nothing is in quarantine."
+    headings = ("TOKEN", "SOURCE", "DEPLOYMENT", "RELEASE", "WRITTEN BY", "SINCE", "ROWS", "SIZE")
+    part = table(headings, rows, fold="ROWS") if rows else "Nothing is in quarantine."
     session.output.result(found, part)
 
 
@@ -54,8 +54,9 @@ def show(session: Session, token: str) -> None:
         ("written by", number_and_label(found["version"], found["label"])),
         ("replaced", f"{moment(found['at'])}, by {found['since']}"),
         ("size", size(found["size_bytes"]) if found["counted"] else "not counted yet"),
-        ("exports", found["exports"]),
     ]
+    if not found["freed_by"]:
+        facts.append(("exports", found["exports"]))
     if found["trouble"]:
         facts.append(("trouble", found["trouble"]))
     if found["freed_by"]:
@@ -65,7 +66,7 @@ def show(session: Session, token: str) -> None:
         (name, found["rows"].get(name, 0), one["added"], one["removed"], one["export"] or "")
         for name, one in found["tables"].items()
     ]
-    parts = [table(("table", "rows", "added", "removed", "export"), rows)] if rows else []
+    parts = [table(("TABLE", "ROWS", "ADDED", "REMOVED", "EXPORT"), rows)] if rows else []
     session.output.result(found, sheet(facts), *parts)
 
 

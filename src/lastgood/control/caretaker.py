@@ -182,7 +182,8 @@ class Caretaker:
     def _note(self, row: Kept, task: DataTask, work: Work) -> None:
         if task is DataTask.COUNT and isinstance(work.result, Quarantine):
             counted = msgspec.structs.replace(row, quarantine=work.result, trouble="")
-            self._kept.note(counted, self._event(counted, "quarantined", _AUTOMATIC, counted_of(work.result)))
+            told = {"cause": f"{row.token}: {_difference(work.result)}", **counted_of(work.result)}
+            self._kept.note(counted, self._event(counted, "quarantined", _AUTOMATIC, told))
             return
         freed = msgspec.structs.replace(
             row,
@@ -191,7 +192,8 @@ class Caretaker:
             freed_why=row.freed_why or _OVER,
             trouble="",
         )
-        told: dict[str, Any] = {"kind": row.kind.value, "why": freed.freed_why, "bytes": work.result}
+        cause = f"{row.token} freed: {freed.freed_why}"
+        told = {"cause": cause, "kind": row.kind.value, "why": freed.freed_why, "bytes": work.result}
         if row.quarantine is not None:
             told |= counted_of(row.quarantine)
         self._kept.note(freed, self._event(freed, "freed", freed.freed_by, told))
@@ -205,7 +207,7 @@ class Caretaker:
             what = "counted" if task is DataTask.COUNT else "freed"
             logger.error("%s of the data source %s could not be %s yet: %s", row.token, row.source, what, why)
             kind = "quarantine_failed" if task is DataTask.COUNT else "freeing_failed"
-            event = self._event(row, kind, _AUTOMATIC, {"error": why})
+            event = self._event(row, kind, _AUTOMATIC, {"cause": f"{row.token}: {why}", "error": why})
         self._kept.note(msgspec.structs.replace(row, trouble=why), event)
 
     def _event(self, row: Kept, verb: str, actor: str, told: dict[str, Any]) -> EventDraft:
@@ -233,6 +235,12 @@ def counted_of(quarantine: Quarantine) -> dict[str, Any]:
         "size_bytes": kept.size_bytes,
         "digest": kept.digest,
     }
+
+
+def _difference(quarantine: Quarantine) -> str:
+    tables = quarantine.tables
+    said = [f"{name} +{one.added} -{one.removed}" for name, one in tables.items() if one.added or one.removed]
+    return ", ".join(said) or "no difference"
 
 
 def _remove(folder: Path) -> None:

@@ -83,9 +83,9 @@ def _snapshot(
             return Fate(row=row, goes=False, why=f"the quarantine {other.token} is what it replaced")
     numbers = [number for number in (row.version, release.version) if number]
     for number in numbers:
-        for role, serving in (("stable", service.stable), ("the last good version", service.last_good)):
+        for role, serving in (("stable in", service.stable), ("the last good version of", service.last_good)):
             if serving == number:
-                why = f"version {number} is {role} of {row.deployment}"
+                why = f"version {number} is {role} {row.deployment}"
                 return Fate(row=row, goes=False, why=why)
     if age < keep_seconds:
         why = f"it is {age / _DAY:.1f} days old, and {keep_seconds / _DAY:g} days are kept (keep_snapshots)"
