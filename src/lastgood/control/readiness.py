@@ -53,7 +53,7 @@ class ReadinessWatch:
         self._now = executor.now
         self._last: dict[str, Readiness] = {}
         self._good: dict[str, int] = {}
-        self._looking = threading.Lock()
+        self._looking = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.serving = False
