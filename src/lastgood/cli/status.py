@@ -136,7 +136,7 @@ def _gateways(view: dict[str, Any]) -> Any:
 
 
 def _way_back(view: dict[str, Any]) -> Any:
-    found = view["readiness"]
+    found = view.get("readiness")
     if found is None:
         return f"  way back   not looked at here: lastgood verify {view['deployment']}"
     broken = next((link for link in found["links"] if link["state"] == "broken"), None)
