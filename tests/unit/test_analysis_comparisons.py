@@ -181,7 +181,7 @@ def test_the_maximum_of_a_latency_is_judged_beside_any_comparison(test: LatencyT
     finding = found(guardrail, [(timed(10, 255), timed(90, 255))] * 8)
 
     assert finding.verdict is Verdict.FAILED
-    assert "over the maximum of 20.0 ms" in finding.sentence
+    assert "over the maximum of 20 ms" in finding.sentence
 
 
 def test_host_minutes_are_counted_where_they_are_the_units() -> None:

@@ -86,7 +86,12 @@ def _is_no_bet(test: Test | Proof, trials: Trials) -> bool:
 
     More trials at once than the law is computed for (10**10) are no bet: their number is no outcome.
     """
-    return reached(test) or trials.n1 + trials.n0 > MAX_TRIALS
+    return reached(test) or too_large(trials)
+
+
+def too_large(trials: Trials) -> bool:
+    """Return whether these are more trials at once than any bet is computed for."""
+    return trials.n1 + trials.n0 > MAX_TRIALS
 
 
 def reached(test: Test | Proof) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 
 from lastgood.analysis import comparisons, latency, numbers, sentences
 from lastgood.analysis.measured import Measured, seconds_at
-from lastgood.domain.plan import Guardrail, LatencyTest, Metric
+from lastgood.domain.plan import Guardrail, LatencyTest, Metric, OnFail
 from lastgood.domain.traffic import Units
 from lastgood.domain.verdict import Finding, Verdict
+from lastgood.stats.hypergeometric import MAX_TRIALS
 
 
 def health(guardrail: Guardrail, misses: int | None) -> Finding:
@@ -36,14 +37,16 @@ def compared(measured: Measured, *, corrupt: Sequence[str], strata: int, log: st
     """
     guardrail = measured.guardrail
     verdict, why = _verdict(measured, corrupt)
-    clauses = [_facts(measured), *_evidence(measured), *_limit(measured), why, *_proof(measured)]
+    proof = [] if verdict is Verdict.FAILED else _proof(measured)
+    clauses = [_facts(measured), *_evidence(measured), *_limit(measured), why, *proof]
     told = "; ".join(clause for clause in clauses if clause)
-    last = sentences.word(verdict, guardrail.on_fail, dry_run=guardrail.dry_run)
+    on_fail = _on_fail(measured, verdict)
+    last = sentences.word(verdict, on_fail, dry_run=guardrail.dry_run)
     return Finding(
         guardrail=guardrail.name,
         metric=guardrail.metric.value,
         verdict=verdict,
-        on_fail=guardrail.on_fail,
+        on_fail=on_fail,
         sentence=f"{guardrail.name}: {told}: {last}.",
         no_data=None if measured.requests.n1 else guardrail.no_data,
         proven=measured.proven(),
@@ -56,17 +59,19 @@ def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, str]:
     """Return the verdict, and what stands in the way of another one."""
     guardrail, requests = measured.guardrail, measured.requests
     limit = measured.limited()
-    if measured.fails() or (limit is not None and limit[1]):
+    if limit is not None and limit[1]:
         return Verdict.FAILED, ""
-    if corrupt:
-        lives = ", ".join(corrupt)
-        return Verdict.ERROR, f"the counts of gateway worker {lives} cannot be true and are left out"
-    if measured.comparison is None and guardrail.maximum is None:
-        return Verdict.ERROR, "it has no part of the false rollback rate and no maximum, so it cannot fail"
+    # An alert must not take the place of a hard maximum that has not been looked at yet.
+    waits = measured.only_alerts and guardrail.maximum is not None and limit is None
+    if measured.fails() and not waits:
+        return Verdict.FAILED, ""
+    wrong = _wrong(measured, corrupt)
+    if wrong:
+        return Verdict.ERROR, wrong
     least = max(1, guardrail.min_samples)
     if requests.n1 < least:
         return Verdict.INCONCLUSIVE, sentences.more(least - requests.n1)
-    if measured.reached():
+    if measured.reached() and not measured.only_alerts:
         short = sentences.plural(measured.missing_bad(), "failure is", "failures are")
         return Verdict.INCONCLUSIVE, f"{short} missing to call it worse"
     if limit is not None or measured.comparison is None:
@@ -77,6 +82,36 @@ def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, str]:
     if measured.comparison.compared < least:
         return Verdict.INCONCLUSIVE, f"{sentences.more(least - measured.comparison.compared)} beside stable"
     return Verdict.PASSED, ""
+
+
+def _wrong(measured: Measured, corrupt: Sequence[str]) -> str:
+    """Return why a guardrail cannot be judged, nothing when it can."""
+    if corrupt:
+        return f"the counts of gateway worker {', '.join(corrupt)} cannot be true and are left out"
+    if measured.comparison is None:
+        limited = measured.guardrail.maximum is not None
+        return (
+            "" if limited else "it has no part of the false rollback rate and no maximum, so it cannot fail"
+        )
+    strata = measured.comparison.too_large
+    if not strata:
+        return ""
+    held = f"{sentences.plural(strata, 'interval', 'intervals')} held more than {sentences.count(MAX_TRIALS)} requests"
+    return f"{held}, more than can be compared at once, and were not compared"
+
+
+def _on_fail(measured: Measured, verdict: Verdict) -> OnFail:
+    """Return what follows from a failure: no more than an alert of a comparison that may not do more.
+
+    Such a comparison stands in the way of no promotion either, unless its hard maximum is still to be looked at.
+    """
+    guardrail, limit = measured.guardrail, measured.limited()
+    if not measured.only_alerts or not measured.requests.n1:
+        return guardrail.on_fail
+    if guardrail.maximum is None:
+        return OnFail.ALERT
+    compared = verdict is Verdict.FAILED and limit is not None and not limit[1]
+    return OnFail.ALERT if compared else guardrail.on_fail
 
 
 def _facts(measured: Measured) -> str:
@@ -90,7 +125,7 @@ def _facts(measured: Measured) -> str:
         told = sentences.against(counted.bad1, counted.n1, counted.bad0, counted.n0)
         lead = measured.lead
         if lead is not None and lead.bucket is not None:
-            return f"{lead.name} ({sentences.seconds(latency.lower_edge(lead.bucket))}): {told}"
+            return f"{lead.name} ({_slow(guardrail, lead.bucket)}): {told}"
         return f"{told}, up to each key's first" if measured.units is Units.KEYS else told
     if guardrail.latency_test is LatencyTest.NONE:
         return f"{sentences.plural(requests.n1, 'candidate request', 'candidate requests')} measured"
@@ -107,14 +142,25 @@ def _evidence(measured: Measured) -> list[str]:
     lead = measured.lead
     if lead is None or lead.test is None or not measured.requests.n1:
         return []
-    evidence = sentences.to_one(comparisons.log_e(lead.test))
-    told = [f"evidence {evidence}, bound {sentences.to_one(comparisons.log_bound(lead.test))}"]
+    bet = sentences.bet(comparisons.log_e(lead.test), comparisons.log_bound(lead.test))
+    told = [f"evidence {bet}"]
+    if measured.only_alerts:
+        told.append(
+            "with the units keys each caller has speeds of its own, so this comparison can only alert"
+        )
     if lead.hosts is not None and lead.hosts.units.n1:
         units = lead.hosts.units
         told.insert(
             0, f"unusual minutes of a host {units.bad1} of {units.n1} against {units.bad0} of {units.n0}"
         )
     return told
+
+
+def _slow(guardrail: Guardrail, bucket: int) -> str:
+    """Return what is slow: more than the objective as it was set, or than a quantile of the past."""
+    if guardrail.latency_test is LatencyTest.OBJECTIVE and guardrail.objective is not None:
+        return sentences.as_given(guardrail.objective)
+    return sentences.seconds(latency.lower_edge(bucket))
 
 
 def _limit(measured: Measured) -> list[str]:
@@ -125,7 +171,7 @@ def _limit(measured: Measured) -> list[str]:
     place = "over" if over else "within"
     if measured.guardrail.metric is Metric.LATENCY:
         part = f"{100.0 * measured.guardrail.quantile:g} % took up to {sentences.seconds(value)}"
-        return [f"{part}, {place} the maximum of {sentences.seconds(maximum)}"]
+        return [f"{part}, {place} the maximum of {sentences.as_given(maximum)}"]
     told = f"{place} the maximum of {sentences.percent(maximum)}"
     return [f"{sentences.percent(value)} of all, {told}" if measured.units is Units.KEYS else told]
 

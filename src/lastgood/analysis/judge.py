@@ -72,6 +72,7 @@ def judge(
             record.comparisons.get(guardrail.name),
             alpha=shares.get(guardrail.name, 0.0),
             proving=proof_alpha(plan, guardrail) is not None,
+            only_alerts=parts.only_alerts(guardrail, baseline),
         )
         found = findings.compared(seen, corrupt=corrupt, strata=evidence.sequence, log=record.log)
         return explained(found) if intervals else found

@@ -16,7 +16,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """One guardrail's view of the evidence.
 
     ``alpha`` is its part of the false rollback rate, ``comparison`` None where it compares nothing. ``proving``
-    is whether the plan asks for a proof of it. ``requests`` is what was measured request by request; of latencies
+    is whether the plan asks for a proof of it, ``only_alerts`` whether its comparison may do no more than alert. ``requests`` is what was measured request by request; of latencies
     none is bad. ``tested`` are the parts that ask whether the candidate is worse, ``lead`` the one of them that is
     nearest to its bound, a failed one first.
     """
@@ -27,6 +27,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     total: Arms
     comparison: Comparison | None
     proving: bool
+    only_alerts: bool
     requests: Trials
     tested: tuple[Part, ...]
     lead: Part | None
@@ -53,7 +54,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     def proven(self) -> bool | None:
         """Return whether the candidate is shown not to be worse; None where nothing of the kind is asked."""
-        if not self.proving or self.comparison is None:
+        if not self.proving or self.only_alerts or self.comparison is None:
             return None
         asked = [part for part in self.comparison.parts if part.proofs]
         return bool(asked) and all(any(map(comparisons.reached, part.proofs)) for part in asked)
@@ -95,6 +96,7 @@ def measured(
     *,
     alpha: float,
     proving: bool,
+    only_alerts: bool = False,
 ) -> Measured:
     """Return a guardrail's view of a release's sums and of its comparison."""
     if guardrail.metric is Metric.LATENCY:
@@ -114,6 +116,7 @@ def measured(
         total=total,
         comparison=comparison,
         proving=proving,
+        only_alerts=only_alerts,
         requests=requests,
         tested=tested,
         lead=lead,

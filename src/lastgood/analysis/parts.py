@@ -58,11 +58,25 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of one guardrail's comparison. ``compared`` candidate trials had trials of stable beside them."""
+    """The state of one guardrail's comparison. ``compared`` candidate trials had trials of stable beside them.
+
+    ``too_large`` strata held more trials than any bet is computed for: nothing in them was compared.
+    """
 
     parts: tuple[Part, ...]
     past: Past | None = None
     compared: int = 0
+    too_large: int = 0
+
+
+def only_alerts(guardrail: Guardrail, baseline: Baseline) -> bool:
+    """Return whether nothing but an alert may follow from a guardrail's comparison in a release with this baseline.
+
+    Where keys are the units each caller stays on one arm and has speeds of its own: the few on the candidate may be
+    slow ones, which no number of their requests shows.
+    """
+    compares = guardrail.latency_test is not LatencyTest.NONE
+    return guardrail.metric is Metric.LATENCY and compares and baseline.units is Units.KEYS
 
 
 def units_of(guardrail: Guardrail, baseline: Baseline) -> Units:
@@ -75,7 +89,7 @@ def units_of(guardrail: Guardrail, baseline: Baseline) -> Units:
 def initial(plan: Plan, baseline: Baseline, guardrail: Guardrail, alpha: float) -> Comparison:
     """Return the comparison before any data; ``alpha`` above 0 is the guardrail's part of the false rollback rate."""
     hosts = HostMinutes() if baseline.units is Units.HOSTS else None
-    proof = proof_alpha(plan, guardrail)
+    proof = None if only_alerts(guardrail, baseline) else proof_alpha(plan, guardrail)
     proofs = (
         () if proof is None else tuple(comparisons.not_worse(margin, proof) for margin in guardrail.proof)
     )
@@ -161,6 +175,9 @@ def with_latencies(comparison: Comparison, guardrail: Guardrail, stratum: Stratu
 
 
 def _counted(comparison: Comparison, parts: tuple[Part, ...], trials: Trials) -> Comparison:
+    one_by_one = any(part.hosts is None and not isinstance(part.test, ByRanks) for part in parts)
+    if one_by_one and comparisons.too_large(trials):
+        return msgspec.structs.replace(comparison, parts=parts, too_large=comparison.too_large + 1)
     beside = trials.n1 if trials.n0 else 0
     return msgspec.structs.replace(comparison, parts=parts, compared=comparison.compared + beside)
 

@@ -9,6 +9,7 @@ from lastgood.domain.verdict import Verdict
 MOST_TO_ONE: Final = 1_000_000
 """Evidence beyond this is told as "over 1 000 000 : 1"; as a number it is capped here too."""
 
+_FINE: Final = 1e-12  # 40 : 1 is not 39.999 : 1
 _ACTIONS: Final = {OnFail.ROLLBACK: "roll back", OnFail.HOLD: "hold", OnFail.ALERT: "alert"}
 
 _WORDS: Final = {
@@ -39,14 +40,33 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s"
 
 
+def as_given(value: float) -> str:
+    """Return a duration that somebody set, as it was set: 50 ms, 1.5 s."""
+    for least, unit, size in ((1.0, "s", 1.0), (0.001, "ms", 1e3)):
+        if value >= least:
+            return f"{value * size:g} {unit}"
+    return f"{value * 1e6:g} us"
+
+
 def to_one(log_ratio: float) -> str:
     """Return evidence as a bet: 240 : 1."""
     if log_ratio > math.log(MOST_TO_ONE):
         return f"over {count(MOST_TO_ONE)} : 1"
-    value = math.exp(log_ratio) * (1.0 + 1e-12)  # 40 : 1 is not 39.999 : 1
+    value = math.exp(log_ratio) * (1.0 + _FINE)
     if value < 0.1:
         return "under 0.1 : 1"
     return f"{value:.1f} : 1" if value < 10.0 else f"{count(math.floor(value))} : 1"
+
+
+def bet(log_ratio: float, log_bound: float) -> str:
+    """Return evidence and its bound: 240 : 1, bound 167 : 1.
+
+    The bound is rounded up and evidence down, but never below a bound that it has reached.
+    """
+    bound = math.exp(log_bound) * (1.0 - _FINE)
+    told = f"{bound:.1f}" if bound < 10.0 else count(math.ceil(bound))
+    has_it = log_bound <= log_ratio and math.floor(math.exp(min(log_ratio, 700.0))) < bound
+    return f"{told if has_it else to_one(log_ratio).removesuffix(' : 1')} : 1, bound {told} : 1"
 
 
 def ratio(log_ratio: float) -> float:
