@@ -1,9 +1,12 @@
 """What restores replaced is counted, put back and let go of: a real SQLite file, the real store, a fake page."""
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +20,7 @@ from lastgood.domain.plan import Plan
 from lastgood.domain.release import Kind, Phase
 from lastgood.domain.snapshot import Kept, KeptKind, restore_token, snapshot_token
 from lastgood.errors import Code, LastgoodError
+from lastgood.sources import sqlite
 
 DAY = 86_400.0
 
@@ -165,6 +169,37 @@ def test_a_quarantine_is_restored_and_what_it_replaces_is_kept(shop: Keeping) ->
     assert shop.world.versions.failures(["sha256:churn-v1.0"]) == {}
     assert shop.restore(result.replaced).restored
     assert shop.identifiers() == {*range(50), 2000}
+
+
+def test_a_way_back_never_waits_for_counting(shop: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a large quarantine is still being counted, model and data of another release go back."""
+    token = shop.fail("v1.2", 1000)
+    counting, may_end = threading.Event(), threading.Event()
+    count = sqlite.SqliteSource.quarantine
+
+    def slowly(*given: Any) -> Any:
+        counting.set()
+        may_end.wait(60)
+        return count(*given)
+
+    monkeypatch.setattr(sqlite.SqliteSource, "quarantine", slowly)
+    monkeypatch.setattr(shop.world, "settle_data", lambda: time.sleep(0.01))
+    assert shop.world.caretaker.look()
+    assert counting.wait(20)
+    shop.world.register("v1.3", needs=shop.needs)
+    shop.world.programs.known["migrate"] = lambda: shop.write(901)
+    try:
+        release = shop.world.start("v1.3", plan=AT_ONCE).id
+        shop.turns(lambda: shop.phase(release) is Phase.WATCHING, most=500)
+        shop.world.commands.roll_back("churn", version=None, reason="", keep=True, actor="ada")
+        assert shop.identifiers() == set(range(50))
+        assert shop.row(token).quarantine is None
+    finally:
+        may_end.set()
+    monkeypatch.undo()
+    shop.look()
+
+    assert shop.row(token).quarantine is not None
 
 
 def test_a_quarantine_that_stable_cannot_read_is_refused(shop: Keeping) -> None:

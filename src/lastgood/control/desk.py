@@ -17,7 +17,7 @@ from lastgood.ports import DataSource
 
 logger = logging.getLogger(__name__)
 Result = Snapshot | Quarantine | int | None
-_ASIDE: Final = frozenset({DataTask.VERIFY, DataTask.REHEARSE})
+_ASIDE: Final = frozenset({DataTask.VERIFY, DataTask.REHEARSE, DataTask.COUNT, DataTask.FREE})
 """Work that no release may wait for: each source has a second thread, and is opened a second time, for it."""
 
 
