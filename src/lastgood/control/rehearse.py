@@ -71,7 +71,8 @@ class Rehearser:
         why = wrong_answer(version, deployment, socket, self._ask)
         if why is not None:
             raise LastgoodError(Code.REFUSED, why)
-        return f"{len(version.golden)} golden requests answered as expected"
+        count = len(version.golden)
+        return f"{count} golden {'request' if count == 1 else 'requests'} answered as expected"
 
     def rehearse(self, deployment: str, snapshot: Snapshot) -> str:
         """Verify the snapshot, stage it under a token of its own, and free it again, aside from releases' work."""
