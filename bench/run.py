@@ -1,6 +1,6 @@
 """Every bench, one after another; each prints ratios measured in one run, with its goals.
 
-    make bench                      (or: python bench/run.py [lookup rollback footprint throughput mlflow_serve evidence])
+    make bench                      (or: python bench/run.py [lookup rollback data_hold footprint throughput ...])
 
 Run it on a quiet machine with at least two cores: servers are pinned to one, load to the other. What follows the names and
 begins with ``--`` is passed on: ``python bench/run.py evidence --streams 1000``.
@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 BENCHES = {
     "lookup": "looking the way back up with 10 to 100 000 versions and 1 000 000 events",
     "rollback": "a rollback under load, as the client sees it",
+    "data_hold": "a rollback of model and data under load: how long requests wait for the flip",
     "footprint": "memory, and start to first answer",
     "throughput": "requests a second and latency, against the same work written by hand",
     "mlflow_serve": "requests a second, against mlflow models serve",

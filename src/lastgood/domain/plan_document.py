@@ -180,7 +180,12 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = UnitsChoice.AUTO
     watch: Annotated[
         Duration | None,
-        means("How long the guardrails go on after promotion, with the way back kept open.", "10m", "1h"),
+        means(
+            "How long health and every 'max' are judged after promotion, with the way back kept open. Comparisons end "
+            "with the promotion: nothing serves beside it any more.",
+            "10m",
+            "1h",
+        ),
     ] = None
     deadline: Annotated[
         Duration | None,
