@@ -20,7 +20,7 @@ from lastgood.domain.traffic import Stratum, TrafficMinute
 from lastgood.domain.version import Version
 from lastgood.wire.fleet import Desired, Observed
 from lastgood.wire.page import WorkerAck
-from lastgood.wire.reports import WorkerReport
+from lastgood.wire.reports import Look, WorkerReport
 
 
 class VersionStore(Protocol):
@@ -228,7 +228,10 @@ class Reports(Protocol):
     """What the gateways have counted."""
 
     def read(self) -> list[WorkerReport]:
-        """Return each worker life's latest report."""
+        """Return each worker life's latest report, as far as they can be read."""
+
+    def look(self) -> Look:
+        """Return the same, and those that cannot be read."""
 
     def forget(self, slot: int, epoch: int) -> None:
         """Drop the report of a worker that is gone and whose counts have been used."""

@@ -57,7 +57,7 @@ from lastgood.store.versions import SqlVersions
 from lastgood.wire.fleet import Desired, HostState, HostStatus, Observed
 from lastgood.wire.frames import Status
 from lastgood.wire.page import WorkerAck
-from lastgood.wire.reports import Reflex, VersionTotals, WorkerReport
+from lastgood.wire.reports import Look, Reflex, Unreadable, VersionTotals, WorkerReport
 
 PLAN = Plan(
     steps=(
@@ -146,6 +146,7 @@ class FakeReports:
 
     def __init__(self) -> None:
         self.lives: dict[tuple[int, int], WorkerReport] = {}
+        self.unreadable: dict[tuple[int, int], float] = {}  # when such a report was written
         self.begin(0, 1)
 
     def begin(self, slot: int, epoch: int) -> None:
@@ -163,7 +164,17 @@ class FakeReports:
             for _, report in sorted(self.lives.items())
         ]
 
+    def look(self) -> Look:
+        gone = self.unreadable
+        found = [one for one in self.read() if (one.slot, one.epoch) not in gone]
+        lost = [
+            Unreadable(slot=slot, epoch=epoch, written_at=at, error="half a file")
+            for (slot, epoch), at in sorted(gone.items())
+        ]
+        return Look(found, lost)
+
     def forget(self, slot: int, epoch: int) -> None:
+        self.unreadable.pop((slot, epoch), None)
         del self.lives[slot, epoch]
 
     def feed(

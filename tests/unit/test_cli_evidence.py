@@ -153,7 +153,7 @@ def test_status_shows_what_each_guardrail_rests_on(project):
 
     assert "errors: failed" in shown
     assert "5.1 % (31 of 608), between" in shown
-    assert "0.994 % (54 of 5 432), between" in shown
+    assert "0.99 % (54 of 5 432), between" in shown
     assert "(95 %, at every look)" in shown
     assert "difference" in shown
     assert "bound 100 : 1, of being worse than 1.2 times stable's odds" in shown
@@ -187,9 +187,9 @@ def test_a_margin_and_a_maximum_are_told_in_their_own_units():
 
     assert "of being over 1.3 times as slow as stable" in of_slower
     assert "slower than p90, stable plus 1 points" in of_slower
-    assert "200ms, a hard limit" in of_limit
+    assert "200 ms, a hard limit" in of_limit
     assert "before it may fail" not in of_limit, "a hard limit waits for no number of failures"
-    assert "3 %, a hard limit" in of_errors
+    assert "3.0 %, a hard limit" in of_errors
     assert "of being worse than 1.2 times stable's odds" in of_errors
 
 

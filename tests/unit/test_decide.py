@@ -277,7 +277,11 @@ CALM: dict[str, tuple[Release, dict[str, Any], int | None]] = {
     ),
     "guardrail passed": (release(Phase.PROGRESSING), {"findings": (PASSED,)}, 1),
     "told before": (release(Phase.PROGRESSING, alerted=("errors",)), {"findings": (ALERTING,)}, 1),
-    "held before": (release(Phase.PROGRESSING, alerted=("errors",)), {"findings": (HOLDING,)}, 1),
+    "set aside": (
+        release(Phase.PROGRESSING, waived=("errors",), alerted=("errors",)),
+        {"findings": (HOLDING,)},
+        1,
+    ),
     "not acknowledged yet": (release(Phase.PROMOTING, deadline=TIMELY), {}, 2),
     "watching": (release(Phase.WATCHING), {}, 2),
     "waits for acknowledgement": (release(Phase.ROLLING_BACK, **WAY_BACK, deadline=TIMELY), {}, 1),

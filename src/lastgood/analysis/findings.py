@@ -87,7 +87,7 @@ def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, str]:
 def _wrong(measured: Measured, corrupt: Sequence[str]) -> str:
     """Return why a guardrail cannot be judged, nothing when it can."""
     if corrupt:
-        return f"the counts of gateway worker {', '.join(corrupt)} cannot be true and are left out"
+        return f"the counts of gateway worker {', '.join(corrupt)} cannot be used and are left out"
     if measured.comparison is None:
         limited = measured.guardrail.maximum is not None
         return (

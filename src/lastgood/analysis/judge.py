@@ -85,6 +85,11 @@ def candidate_requests(evidence: Evidence, stage: int) -> int:
     return requests_of_stage(evidence.states, stage)
 
 
+def log_of(evidence: Evidence) -> str:
+    """Return the digest of all strata that the evidence rests on; empty before the first."""
+    return str(evidence.states.get("log", ""))
+
+
 def _begun(plan: Plan, baseline: Baseline, evidence: Evidence) -> Record:
     """Return the record of the evidence, with every comparison at its beginning when there is none yet."""
     if evidence.states:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lastgood.analysis import sentences
-from lastgood.domain.plan import Guardrail, Metric, Plan, StepKind
+from lastgood.domain.plan import Guardrail, Metric, OnFail, Plan, StepKind, UnitsChoice
 from lastgood.domain.route import FULL_WEIGHT
 from lastgood.domain.traffic import TrafficMinute
 
@@ -22,8 +22,25 @@ class Trap(msgspec.Struct, frozen=True, kw_only=True):
 def traps(plan: Plan, minutes: Sequence[TrafficMinute]) -> tuple[Trap, ...]:
     """Return the traps of a plan: those that it shows by itself, then those that stable's ``minutes`` show."""
     found = [trap for one in plan.guardrails if (trap := _one_request(one)) is not None]
+    found = [*only_health(plan), *found]
     per_minute = _per_minute(minutes)
     return tuple(found) if per_minute is None else (*found, *_too_slow(plan, per_minute))
+
+
+def only_health(plan: Plan) -> list[Trap]:
+    """Return a trap when nothing but health can stop a release: all else only alerts or is on a dry run."""
+    others = [one for one in plan.guardrails if one.metric is not Metric.HEALTH]
+    if any(_stops(plan, one) for one in others):
+        return []
+    does = "every other guardrail only alerts or is on a dry run" if others else "there is no other guardrail"
+    sentence = f"Nothing but health can stop a release by this plan: {does}."
+    return [Trap(guardrail=None, sentence=sentence, next="Give one an 'on_fail' of rollback or hold.")]
+
+
+def _stops(plan: Plan, guardrail: Guardrail) -> bool:
+    keyed = plan.units is UnitsChoice.KEYS and guardrail.metric is Metric.LATENCY
+    alerts = guardrail.on_fail is OnFail.ALERT or (keyed and guardrail.maximum is None)
+    return not alerts and not guardrail.dry_run
 
 
 def _one_request(guardrail: Guardrail) -> Trap | None:

@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lastgood.analysis import sentences
 from lastgood.cli.output import grid, styled
-from lastgood.cli.wording import duration, verdict_style
-
-_FINE = 1e-12  # 40 : 1 is not 39.999 : 1
+from lastgood.cli.wording import verdict_style
 
 
 def evidence_lines(view: Mapping[str, Any]) -> list[Any]:
@@ -15,12 +14,35 @@ def evidence_lines(view: Mapping[str, Any]) -> list[Any]:
     lines: list[Any] = [f"  {row}" for row in baseline_lines(view["baseline"])]
     if not view["findings"]:
         return [*lines, "  no guardrail has been judged yet"]
-    for finding in view["findings"]:
-        verdict = finding["verdict"] + (", dry run: nothing follows" if finding["dry_run"] else "")
-        lines += ["", styled(f"  {finding['guardrail']}: {verdict}", verdict_style(finding["verdict"]))]
-        rows = [(f"    {name}", value) for name, value in _rows(finding, view["baseline"])]
-        lines.append(grid([(styled(name, "dim"), value) for name, value in rows]))
-    return lines
+    return [*lines, *(line for block in evidence_blocks(view) for line in block)]
+
+
+def evidence_blocks(view: Mapping[str, Any], *, failed_first: bool = False) -> list[list[Any]]:
+    """Return what each guardrail rests on as lines of its own, in the plan's order or the failed ones first."""
+    findings = list(view["findings"])
+    if failed_first:
+        findings.sort(key=lambda one: one["verdict"] != "failed")
+    return [_block(finding, view["baseline"]) for finding in findings]
+
+
+def sealed_lines(evidence: Mapping[str, Any]) -> list[str]:
+    """Say what a rollback rests on: the bet, then the other plain numbers."""
+    plain = {name: value for name, value in evidence.items() if isinstance(value, int | float | str)}
+    name = f"{plain.pop('guardrail')}: " if "guardrail" in plain else ""
+    told = [f"{name}{_bet(plain)}"] if "log_e" in plain else []
+    if "log_likelihood" in plain:
+        told.append(
+            f"{name}{sentences.to_one(float(plain['log_likelihood']))}, for a version that fails every other request"
+        )
+    hidden = ("log_e", "e_value", "log_likelihood", *(["bound"] if "log_e" in plain else []))
+    return told + [f"{name} = {value}" for name, value in plain.items() if name not in hidden]
+
+
+def _block(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[Any]:
+    verdict = finding["verdict"] + (", dry run: nothing follows" if finding["dry_run"] else "")
+    head = styled(f"  {finding['guardrail']}: {verdict}", verdict_style(finding["verdict"]))
+    rows = [(f"    {name}", value) for name, value in _rows(finding, baseline)]
+    return ["", head, grid([(styled(name, "dim"), value) for name, value in rows])]
 
 
 def baseline_lines(baseline: Mapping[str, Any]) -> list[str]:
@@ -32,8 +54,8 @@ def baseline_lines(baseline: Mapping[str, Any]) -> list[str]:
         spread = baseline["dispersion"]
         varied = "too few to say how much they vary" if spread is None else f"dispersion {spread:.2f}"
         told.append(
-            f"stable before: {_count(baseline['requests'])} requests in {baseline['minutes']} minutes, "
-            f"{_count(baseline['keyed'])} with a key; bad ones: {varied}"
+            f"stable before: {sentences.count(baseline['requests'])} requests in {baseline['minutes']} minutes, "
+            f"{sentences.count(baseline['keyed'])} with a key; bad ones: {varied}"
         )
     return told
 
@@ -50,7 +72,8 @@ def _rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[tuple
     rows += _bets(numbers)
     if numbers.get("maximum") is not None:
         latency = finding["metric"] == "latency"
-        rows.append(("maximum", f"{(duration if latency else _percent)(numbers['maximum'])}, a hard limit"))
+        said = sentences.as_given if latency else sentences.percent
+        rows.append(("maximum", f"{said(numbers['maximum'])}, a hard limit"))
     units = numbers.get("units", "")
     why = baseline.get("why", "") if units == baseline.get("units") else "what this metric counts"
     rows.append(("units", f"{units}: {why}" if why else units))
@@ -86,9 +109,9 @@ def _bets(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _missing(finding: Mapping[str, Any]) -> str:
     numbers, told = finding["numbers"], []
     if numbers.get("missing"):
-        told.append(f"{_count(numbers['missing'])} candidate requests until it may pass")
+        told.append(f"{sentences.count(numbers['missing'])} candidate requests until it may pass")
     if numbers.get("missing_bad") and numbers.get("log_e") is not None:
-        told.append(f"{_count(numbers['missing_bad'])} candidate failures before it may fail")
+        told.append(f"{sentences.count(numbers['missing_bad'])} candidate failures before it may fail")
     if finding["proven"] is False:
         told.append("proof")
     if finding["no_data"] is not None:
@@ -100,9 +123,9 @@ def _arm(arm: Mapping[str, Any]) -> str:
     if not arm["requests"]:
         return "no request yet"
     if arm["bad"] is None:
-        return f"{_count(arm['requests'])} measured"
-    told = f"{_percent(arm['rate'])} ({_count(arm['bad'])} of {_count(arm['requests'])})"
-    return told + _between(arm.get("interval"), _percent)
+        return f"{sentences.count(arm['requests'])} measured"
+    told = f"{sentences.percent(arm['rate'])} ({sentences.count(arm['bad'])} of {sentences.count(arm['requests'])})"
+    return told + _between(arm.get("interval"), sentences.percent)
 
 
 def _difference(difference: Mapping[str, Any]) -> str:
@@ -116,17 +139,7 @@ def _between(interval: Any, said: Any) -> str:
 
 
 def _bet(bet: Mapping[str, Any]) -> str:
-    bound = bet["bound"]
-    return f"{_to_one(bet['log_e'])}, bound {_count(round(bound))} : 1"
-
-
-def _to_one(log_e: float) -> str:
-    if log_e > math.log(1_000_000):
-        return "over 1 000 000 : 1"
-    value = math.exp(log_e) * (1.0 + _FINE)
-    if value < 0.1:
-        return "under 0.1 : 1"
-    return f"{value:.1f} : 1" if value < 10.0 else f"{_count(math.floor(value))} : 1"
+    return sentences.bet(bet["log_e"], math.log(bet["bound"]))
 
 
 def _margin(kind: str | None, value: float | None) -> str:
@@ -135,13 +148,5 @@ def _margin(kind: str | None, value: float | None) -> str:
     return f"{value:g} times stable's odds" if kind == "odds" else f"stable plus {100.0 * value:g} points"
 
 
-def _percent(rate: float) -> str:
-    return f"{100.0 * rate:.3g} %"
-
-
 def _points(rate: float) -> str:
     return f"{100.0 * rate:+.3g} points"
-
-
-def _count(value: int) -> str:
-    return f"{value:,}".replace(",", " ")

@@ -28,7 +28,8 @@ def told(
             f"{deployment} {stable}" if view.version is None else f"none is recorded of {deployment} {stable}"
         )
         text = f"No traffic of the last 24 hours to try the limits on: {why}."
-        return [styled(f"Warning: {text} Serve requests for a while, then lint again.", "yellow")]
+        then = "The present minute is still open and counts once it is over: serve requests for a while, then lint again."
+        return [styled(f"Warning: {text} {then}", "yellow")]
     minutes = _minutes(len(view.minutes))
     lines: list[RenderableType] = [
         f"Hard limits, tried on a candidate just like version {view.version} of {deployment} ({minutes} recorded):"

@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING, Final
 
+from lastgood.cli.output import styled
 from lastgood.cli.plan_data_words import data_in_words
 from lastgood.cli.wording import duration, percent
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from lastgood.domain.plan import Guardrail, Margin, Plan, Step
 
 _BAD: Final = {
@@ -25,10 +28,17 @@ _UNITS: Final = {
     "hosts": "Each minute counts as one trial: more bad requests than usual, or not.",
 }
 
+_KEYED: Final = {
+    "auto": "Should keys be chosen, the latency comparison of {names} only alerts and proves nothing: each caller has "
+    "speeds of its own.",
+    "keys": "With keys the latency comparison of {names} only alerts and proves nothing: each caller has speeds of its "
+    "own.",
+}
 
-def in_words(plan: "Plan") -> list[str]:
+
+def in_words(plan: "Plan") -> "list[RenderableType]":
     """Say what a plan does, one line a fact."""
-    lines = [f"Strategy: {plan.strategy.value.replace('_', ' ')}."]
+    lines: list[RenderableType] = [f"Strategy: {plan.strategy.value.replace('_', ' ')}."]
     lines += [f"  {index}. {_step(step)}" for index, step in enumerate(plan.steps, 1)]
     lines.append(f"  {len(plan.steps) + 1}. All traffic goes to the candidate.")
     if plan.watch:
@@ -128,9 +138,13 @@ def _quantiles(one: "Guardrail", side: str) -> str:
     return f"{', '.join(rest)} or {last}" if worse else f"each of {', '.join(rest)} and {last}"
 
 
-def _rates(plan: "Plan") -> list[str]:
+def _rates(plan: "Plan") -> "list[RenderableType]":
+    from lastgood.analysis.traps import only_health
+
     rate = percent(plan.false_rollback_rate * 100)
-    lines = [f"A harmless candidate is rolled back by chance in at most {rate} of releases."]
+    warnings = [styled(f"Warning: {one.sentence} {one.next}", "yellow") for one in only_health(plan)]
+    by_chance = f"A harmless candidate is rolled back by chance in at most {rate} of releases."
+    lines: list[RenderableType] = [*warnings] if warnings else [by_chance]
     shares = [f"{one.name} {percent(round(one.share * 100, 2))}" for one in plan.guardrails if one.share]
     if len(shares) > 1:
         lines.append(f"Of that chance: {', '.join(shares)}.")
@@ -138,6 +152,9 @@ def _rates(plan: "Plan") -> list[str]:
         lines.append("Hard limits ('over' without 'shown') come on top: see lastgood plan lint.")
     if shares:
         lines.append(_UNITS[plan.units.value])
+    slow = [one.name for one in plan.guardrails if one.latency_test.value != "none"]
+    if slow and plan.units.value in _KEYED:
+        lines.append(_KEYED[plan.units.value].format(names=", ".join(slow)))
     return lines
 
 

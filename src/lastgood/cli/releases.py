@@ -70,7 +70,10 @@ def release(
 @click.argument("deployment")
 @click.option("--full", is_flag=True, help="Straight to all traffic, not only to the next step.")
 def promote(session: Session, deployment: str, full: bool) -> None:
-    """Go to the next step now, without waiting for time or samples."""
+    """Go to the next step now, without waiting for time or samples.
+
+    A guardrail that holds the release is set aside by it: for the rest of the release it holds no more.
+    """
     _told(session, session.command("deployments", deployment, "promote", full=full))
 
 
@@ -85,7 +88,10 @@ def pause(session: Session, deployment: str, reason: str) -> None:
 @command("resume")
 @click.argument("deployment")
 def resume(session: Session, deployment: str) -> None:
-    """Go on after a pause."""
+    """Go on after a pause.
+
+    A guardrail that holds the release is set aside by it: for the rest of the release it holds no more.
+    """
     _told(session, session.command("deployments", deployment, "resume"))
 
 
@@ -120,7 +126,11 @@ def read_plan(path: Path) -> str:
 
 def _told(session: Session, view: dict[str, Any]) -> None:
     head = f"Release {view['id']} of {view['deployment']}: {full_name_of(view['version'])}"
-    session.output.result(view, head, change_line(view))
+    aside = [
+        f"  {guardrail} is set aside by {by}: it does not hold this release again."
+        for guardrail, by in sorted(view["set_aside"].items())
+    ]
+    session.output.result(view, head, change_line(view), *aside)
 
 
 COMMANDS = (release, promote, pause, resume, approve, abort)

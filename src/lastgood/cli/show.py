@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from lastgood.cli.command import command
-from lastgood.cli.evidence import baseline_lines
+from lastgood.cli.evidence import baseline_lines, sealed_lines
 from lastgood.cli.output import sheet, styled
 from lastgood.cli.session import Session
 from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name, short_digest, size
@@ -88,8 +88,7 @@ def _release(found: dict[str, Any]) -> list[tuple[str, object]]:
         rows += [("weight", percent(found["weight_percent"])), ("waiting", found["waiting"])]
     rows += [("before it", line) for line in baseline_lines(found["baseline"])]
     rows += [("guardrail", f"{one['verdict']}: {one['sentence']}") for one in found["findings"]]
-    plain = {name: value for name, value in found["evidence"].items() if isinstance(value, int | float | str)}
-    rows += [("evidence", f"{name} = {value}") for name, value in plain.items()]
+    rows += [("evidence", line) for line in sealed_lines(found["evidence"])]
     rows += [("timing", f"{name} in {value:.1f} ms") for name, value in found["timings"].items()]
     rows.append(("started", f"{moment(found['created_at'])} by {found['created_by']}"))
     if found["finished_at"] is not None:

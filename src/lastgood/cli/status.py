@@ -1,16 +1,19 @@
 """``status`` and ``history``: what is served now, and what was before."""
 
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from lastgood.cli.command import command
-from lastgood.cli.evidence import evidence_lines
+from lastgood.cli.evidence import baseline_lines, evidence_blocks, evidence_lines
 from lastgood.cli.output import shown, styled, table
 from lastgood.cli.progress import block
 from lastgood.cli.session import Session
 from lastgood.cli.wording import full_name_of, moment, name_of, phase_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WATCH_SECONDS: Final = 0.5
 
@@ -32,7 +35,8 @@ def status(session: Session, deployment: str | None, watch: bool, evidence: bool
     with Live(console=session.output.console(), screen=True, auto_refresh=False) as live:
         while True:
             views = _read(session, deployment, evidence)[1]
-            parts = [shown(part) for part in _text(views, evidence)]
+            room = live.console.height - 2
+            parts = [shown(part) for part in fitted(live.console, views, evidence=evidence, room=room)]
             live.update(Group(*parts, Text("\nCtrl-C ends this view.", style="dim")), refresh=True)
             time.sleep(_WATCH_SECONDS)
 
@@ -85,6 +89,47 @@ def _text(views: list[dict[str, Any]], evidence: bool) -> list[Any]:
     for view in views:
         lines += [*([""] if lines else []), *_deployment(view, evidence)]
     return lines
+
+
+def fitted(console: "Console", views: list[dict[str, Any]], *, evidence: bool, room: int) -> list[Any]:
+    """Return what fits into ``room`` lines of a window: all but the evidence, failed guardrails, then the others.
+
+    A last line says how many guardrails found no room.
+    """
+    if not evidence:
+        return _text(views, evidence)
+    blocks = [block for view in views for block in _blocks(view)]
+    bare = [
+        view if view["release"] is None else {**view, "release": {**view["release"], "findings": []}}
+        for view in views
+    ]
+    lines = _text(bare, evidence=False)
+
+    def height(parts: list[Any]) -> int:
+        return sum(len(console.render_lines(shown(part), pad=False)) for part in parts)
+
+    left = room - height(lines)
+    heights = [height(block) for block in blocks]
+    if sum(heights) > left:
+        left -= 1  # for the line that says so
+    fitting = next((n for n in range(len(blocks), 0, -1) if sum(heights[:n]) <= left), 0)
+    lines += [line for block in blocks[:fitting] for line in block]
+    hidden = len(blocks) - fitting
+    if hidden:
+        more = "1 more guardrail" if hidden == 1 else f"{hidden} more guardrails"
+        lines.append(styled(f"  {more}: widen the window or leave out --watch", "yellow"))
+    return lines
+
+
+def _blocks(view: dict[str, Any]) -> list[list[Any]]:
+    """Return the evidence of a deployment's release, failed ones first; the first says whose and on which units."""
+    release = view["release"]
+    if release is None or not release["findings"]:
+        return []
+    first, *others = evidence_blocks(release, failed_first=True)
+    known = [f"  {row}" for row in baseline_lines(release["baseline"])]
+    head = styled(f"Evidence of release {release['id']} of {view['deployment']}", "bold")
+    return [["", head, *known, *first], *others]
 
 
 def _deployment(view: dict[str, Any], evidence: bool) -> list[Any]:

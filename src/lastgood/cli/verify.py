@@ -82,11 +82,25 @@ def _told(found: Any) -> list[str]:
         return ["No stratum was ever counted in it, and no evidence is stored."]
     return [
         f"  {found.strata} strata, folded again from the first: the stored evidence is the same, bit for bit",
-        f"  {found.findings} findings in {found.events} sealed events: every number is the same",
+        _sealed(found),
         "  the plan and what was known of stable are those that the release was requested with",
         *([f"  digest of the strata: {found.log}"] if found.log else []),
         "  not compared: whether a host answered (health), which no stratum holds",
     ]
+
+
+def _sealed(found: Any) -> str:
+    ends = f"{found.ends} sealed event{'' if found.ends == 1 else 's'}"
+    if found.findings:
+        findings = f"{found.findings} finding{'' if found.findings == 1 else 's'}"
+        events = f"{found.events} sealed event{'' if found.events == 1 else 's'}"
+        pinned = f", and the digest in {ends} too" if found.ends else ""
+        return f"  {findings} in {events}: every number is the same{pinned}"
+    if found.ends:
+        return (
+            f"  no sealed event holds numbers of it, but the digest of the strata in {ends}: it is the same"
+        )
+    return "  no sealed event holds numbers of it, so what strata and evidence agree on has no other witness"
 
 
 COMMANDS = (verify,)

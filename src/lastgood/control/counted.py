@@ -1,24 +1,28 @@
 """What the gateways have counted, as of the present turn: read once, sorted by release."""
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from lastgood.control.moves import TakenOut
 from lastgood.domain.release import Release
 from lastgood.domain.traffic import StageCounts
+from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Reports
-from lastgood.wire.reports import WorkerReport
+from lastgood.wire.reports import Look, Unreadable, WorkerReport
 
 
-def life_of(report: WorkerReport) -> str:
+def life_of(report: WorkerReport | Unreadable) -> str:
     """Return the name of a worker's life in the evidence."""
     return f"{report.slot}:{report.epoch}"
 
 
 class Counted:
-    """The reports of one turn. For one thread."""
+    """The reports of one turn. ``slots`` says in which slots a gateway worker lives. For one thread."""
 
-    def __init__(self, reports: Reports) -> None:
+    def __init__(self, reports: Reports, slots: Callable[[], set[int]]) -> None:
         self._reports = reports
+        self._slots = slots
+        self._unreadable: tuple[LastgoodError, ...] = ()
         self._fresh = False
         self._lives: dict[int, dict[str, list[StageCounts]]] = {}
         self._taken_out: dict[tuple[int, int], list[TakenOut]] = {}
@@ -37,12 +41,18 @@ class Counted:
         self._read()
         return tuple(self._taken_out.get((release.id, release.tries), ()))
 
+    def unreadable(self) -> tuple[LastgoodError, ...]:
+        """Return an error (``corrupt``, ``life`` among its details) for each living worker whose report cannot be read."""
+        self._read()
+        return self._unreadable
+
     def _read(self) -> None:
         if self._fresh:
             return
         lives: defaultdict[int, dict[str, list[StageCounts]]] = defaultdict(dict)
         taken_out: defaultdict[tuple[int, int], list[TakenOut]] = defaultdict(list)
-        for report in self._reports.read():
+        look = self._reports.look()
+        for report in look.reports:
             for stage in report.stages:
                 lives[stage.release].setdefault(life_of(report), []).append(stage)
             for reflex in report.reflexes:
@@ -54,4 +64,28 @@ class Counted:
                         log_likelihood=reflex.log_likelihood,
                     )
                 )
+        self._unreadable = (
+            tuple(_fault(one) for one in living(look, self._slots())) if look.unreadable else ()
+        )
         self._lives, self._taken_out, self._fresh = lives, taken_out, True
+
+
+def living(look: Look, slots: set[int]) -> list[Unreadable]:
+    """Return the unreadable reports of workers that live: the latest life in a slot in which one lives."""
+    latest: dict[int, int] = {}
+    lives = [(one.slot, one.epoch) for one in look.reports] + [
+        (one.slot, one.epoch) for one in look.unreadable
+    ]
+    for slot, epoch in lives:
+        latest[slot] = max(epoch, latest.get(slot, 0))
+    return [one for one in look.unreadable if one.slot in slots and one.epoch == latest[one.slot]]
+
+
+def _fault(one: Unreadable) -> LastgoodError:
+    life = life_of(one)
+    return LastgoodError(
+        Code.CORRUPT,
+        f"The report of gateway worker {life} cannot be read: {one.error}.",
+        "It is not used as evidence. The worker writes it anew several times a second; if this stays, restart it.",
+        details={"life": life},
+    )

@@ -8,7 +8,8 @@ publishes what the store says. A rollback is settled by a later move, when it ha
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,7 @@ from lastgood.domain.change import Change
 from lastgood.domain.channel import check_channel
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Channel
-from lastgood.domain.release import Event, Release
+from lastgood.domain.release import Event, Kind, Release
 from lastgood.domain.route import Route, RouteTable
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
@@ -67,6 +68,7 @@ class Executor:
             for one in settings.notify
         )
         self.on_commit: Callable[[], None] = lambda: None
+        self.sealed: Callable[[Release], Mapping[str, Any]] = lambda _: {}
 
     def version(self, model: str, number: int) -> Version:
         """Return a version; immutable, so remembered for good."""
@@ -116,11 +118,20 @@ class Executor:
             became_stable=stable != deployment.stable,
             failure=failure_of(after, version, now),
             lifted=lifted_by(after, version),
-            events=(event_of(release, after, move, version, now=now, actor=actor),),
+            events=(
+                event_of(
+                    release, after, move, version, now=now, actor=actor, evidence=self._seal(after, move)
+                ),
+            ),
             notify=self.channels(release),
             kept=kept_by(release, after, now),
         )
         return self.commit(change)
+
+    def _seal(self, after: Release, move: Move) -> Mapping[str, Any]:
+        """Return what an event that ends a release, or decides that it may end well, seals of its evidence."""
+        ends = after.terminal or move.event is Event.PROMOTE
+        return self.sealed(after) if ends and after.id and after.kind is Kind.RELEASE else {}
 
     def commit(self, change: Change) -> tuple[Deployment, Release]:
         """Write a change and make gateways and hosts follow it."""
@@ -232,6 +243,10 @@ class Executor:
     def gateways(self) -> int:
         """Return how many gateway workers live."""
         return len(self._router.workers())
+
+    def slots(self) -> set[int]:
+        """Return the slots in which a gateway worker lives."""
+        return {worker.slot for worker in self._router.workers()}
 
     def behind(self, generation: int) -> list[int]:
         """Return the slots of live gateway workers that do not yet obey ``generation``.

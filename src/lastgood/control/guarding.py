@@ -35,7 +35,8 @@ def obey_guardrails(
             if move is not None:
                 return move
     for finding in broken:
-        if finding.guardrail not in release.alerted:
+        # One that has only alerted so far may still hold; it holds no more once a person has set it aside.
+        if finding.guardrail not in release.alerted or finding.on_fail is OnFail.HOLD:
             move = _hold_or_tell(release, finding)
             if move is not None:
                 return move
@@ -153,7 +154,10 @@ def _hold_or_tell(release: Release, finding: Finding) -> Move | None:
         )
     if not _goes_on_by_itself(release) or name in release.waived:
         return None
-    changes = {"hold": Hold(HoldReason.GUARDRAIL, f"held by {name}: {finding.sentence}"), "alerted": told}
+    here = release.deployment
+    onwards = f"lastgood resume {here} sets {name} aside and goes on, lastgood rollback {here} goes back"
+    hold = Hold(HoldReason.GUARDRAIL, f"held by {finding.sentence} ({onwards})", guardrail=name)
+    changes = {"hold": hold, "alerted": tuple(dict.fromkeys(told))}
     if release.phase is Phase.PAUSED:  # the pause would end by itself: from now on a person ends it
         return Move(event=None, cause=finding.sentence, changes=changes, alert=name, findings=(finding,))
     return Move(event=Event.HOLD, cause=finding.sentence, changes=changes, findings=(finding,))

@@ -14,6 +14,8 @@ def deployment_named(releases: ReleaseStore, name: str) -> Deployment:
     if found is None:
         known = ", ".join(one.name for one in releases.deployments()) or "none yet"
         raise LastgoodError(
-            Code.NOT_FOUND, f"There is no deployment {name!r}; known deployments: {known}.", "Check the name."
+            Code.NOT_FOUND,
+            f"There is no deployment {name!r}; known deployments: {known}.",
+            "Check the name. A deployment is made by releasing a first version: lastgood release MODEL --version 1",
         )
     return found

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from lastgood.analysis.judge import candidate_requests, fold, judge
+from lastgood.analysis.judge import candidate_requests, fold, judge, log_of
 from lastgood.analysis.strata import collect, forget, used_up
 from lastgood.control.ahead import Ahead
 from lastgood.control.counted import Counted, life_of
@@ -54,7 +55,8 @@ class Observer:
         self._releases = releases
         self._store = evidence
         self._fleet = fleet
-        self._counted = Counted(reports)
+        self._reports = reports
+        self._counted = Counted(reports, executor.slots)
         self._settings = settings
         self._live = live
         self._golden = golden
@@ -64,6 +66,7 @@ class Observer:
         self._verdicts: dict[int, tuple[_Key, int, tuple[Finding, ...]]] = {}
         self._told: dict[int, set[str]] = {}
         self._ahead = Ahead(evidence)
+        executor.sealed = self.sealed
 
     def situation(
         self, deployment: Deployment, release: Release, *, target: int | None = None, measure: bool = True
@@ -209,7 +212,7 @@ class Observer:
         lives, keys = self._counted.lives(release.id), release.baseline.units is Units.KEYS
         opened, strata, faults = collect(evidence, lives, release=release.id, now=now, keys=keys, flush=flush)
         folded = fold(release.plan, release.baseline, opened, strata) if strata else evidence
-        return folded, strata, faults
+        return folded, strata, (*faults, *self._counted.unreadable())
 
     def _last_ones_complete(self, release: Release, evidence: Evidence, stage: int, now: float) -> bool:
         """Whether the step's time is over and only its sample minimum may be missing."""
@@ -231,6 +234,7 @@ class Observer:
             release.baseline,
             evidence,
             misses=self._misses(release, candidate),
+            corrupt=self._corrupt_now(release, evidence),
             intervals=intervals,
         )
         if release.phase not in _SPLIT and not evidence.sequence:
@@ -246,6 +250,28 @@ class Observer:
             findings=findings,
             requests=candidate_requests(evidence, max(release.plan.stage_at(release.step), 0)),
         )
+
+    def _corrupt_now(self, release: Release, evidence: Evidence) -> tuple[str, ...]:
+        """Return the worker lives whose counts cannot be used, looked at anew: others than the controller ask too."""
+        if release.phase not in (*_SPLIT, *_SERVING):
+            return ()
+        counted = Counted(self._reports, self._executor.slots)
+        keys = release.baseline.units is Units.KEYS
+        lives = counted.lives(release.id)
+        *_, faults = collect(evidence, lives, release=release.id, now=self._now(), keys=keys)
+        return tuple(str(fault.details["life"]) for fault in (*faults, *counted.unreadable()))
+
+    def sealed(self, release: Release) -> dict[str, Any]:
+        """Return what pins all strata of a release: the sequence of the last one, and their digest.
+
+        Nothing, and a word in the log, when the evidence cannot be read: that keeps no release from its end.
+        """
+        try:
+            evidence = self._store.evidence(release.id)
+        except LastgoodError as error:
+            logger.error("the evidence of release %d is not sealed: %s", release.id, error)  # noqa: TRY400
+            return {}
+        return {"strata": evidence.sequence, "log": log_of(evidence)}
 
     def stored(self, release: Release) -> tuple[Evidence, Iterator[Stratum]]:
         """Return what the store holds: the evidence, and the strata that it is said to come from."""

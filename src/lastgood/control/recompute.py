@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.judge import fold, judge, log_of
 from lastgood.control.history import told_of
 from lastgood.domain.change import Evidence
 from lastgood.domain.event import AuditEvent, seal_holds
@@ -25,7 +25,8 @@ class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
     """What was computed again and found to be the same.
 
     ``strata`` were folded from the first on, ``events`` carry ``findings`` whose numbers were compared, each at the
-    stratum it was made at; ``log`` is the digest of all strata, None where no guardrail keeps one.
+    stratum it was made at; ``ends`` events pin the digest of all strata until then. ``log`` is the digest of all
+    strata, None without any.
     """
 
     release: int
@@ -33,14 +34,18 @@ class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
     guardrails: int
     events: int
     findings: int
+    ends: int
     log: str | None
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """A guardrail's numbers as an event says them, at the stratum they were worked out at."""
+    """A guardrail's numbers as an event says them, at the stratum they were worked out at.
+
+    Without a guardrail they are the digest of all strata up to that one.
+    """
 
     event: int
-    guardrail: str
+    guardrail: str | None
     strata: int
     numbers: dict[str, Any]
 
@@ -75,14 +80,15 @@ def recompute(
         if one.strata > evidence.sequence:
             what = f"event {one.event} rests on stratum {one.strata}, and {evidence.sequence} are kept"
             raise _differs(release, what)
-    found = judge(release.plan, release.baseline, evidence, misses=0, intervals=False)
+    findings = [one for one in sealed if one.guardrail is not None]
     return Recomputed(
         release=release.id,
         strata=evidence.sequence,
         guardrails=len(release.plan.guardrails),
-        events=len({one.event for one in sealed}),
-        findings=len(sealed),
-        log=next((finding.numbers["log"] for finding in found if finding.numbers.get("log")), None),
+        events=len({one.event for one in findings}),
+        findings=len(findings),
+        ends=len(sealed) - len(findings),
+        log=log_of(evidence) or None,
     )
 
 
@@ -111,6 +117,9 @@ def _sealed(release: Release, events: Iterable[AuditEvent]) -> Iterator[Sealed]:
         if "guardrail" in ended:
             numbers = {key: value for key, value in ended.items() if key not in ("guardrail", "sentence")}
             told.append((ended["guardrail"], numbers))
+        if "strata" in event.data:
+            pinned = {"log": event.data["log"]}
+            yield Sealed(event=event.sequence, guardrail=None, strata=event.data["strata"], numbers=pinned)
         for guardrail, numbers in told:
             if "strata" in numbers:
                 yield Sealed(
@@ -135,14 +144,15 @@ def _compare_sealed(release: Release, evidence: Evidence, sealed: list[Sealed]) 
     due = [one for one in sealed if one.strata == evidence.sequence]
     if not due:
         return
-    found = {
+    found: dict[str | None, Any] = {
         finding.guardrail: _plain(finding.numbers)
         for finding in judge(release.plan, release.baseline, evidence, misses=0, intervals=False)
     }
+    found[None] = {"log": log_of(evidence)}
     for one in due:
         if one.guardrail not in found:
             raise _differs(release, f"event {one.event} speaks of {one.guardrail}, which the plan has not")
-        where = _difference(one.guardrail, one.numbers, found[one.guardrail])
+        where = _difference(one.guardrail or "", one.numbers, found[one.guardrail])
         if where is not None:
             what = f"event {one.event}, at stratum {one.strata}, is not what the strata give: {where}"
             raise _differs(release, what)

@@ -1,5 +1,6 @@
 """What a move leaves in the record: its event, the mark on failed bytes, the mark that it lifts. Pure."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from lastgood.control.keeping import DATA_EVENTS, POSTPONED, data_told
@@ -60,9 +61,19 @@ def lifted_by(after: Release, version: Version) -> str | None:
 
 
 def event_of(
-    before: Release, after: Release, move: Move, version: Version, *, now: float, actor: str
+    before: Release,
+    after: Release,
+    move: Move,
+    version: Version,
+    *,
+    now: float,
+    actor: str,
+    evidence: Mapping[str, Any] | None = None,
 ) -> EventDraft:
-    """Return the event that tells of ``move``: who, what, why and on what numbers."""
+    """Return the event that tells of ``move``: who, what, why and on what numbers.
+
+    ``evidence`` is what is sealed of all strata when a release ends: how many there are and their digest.
+    """
     data: dict[str, Any] = {
         "from": before.phase.value,
         "to": after.phase.value,
@@ -83,7 +94,10 @@ def event_of(
         data["findings"] = [_told(finding) for finding in move.findings]
     if after.data is not None and ("data" in move.changes or after.returning):
         data["data"] = data_told(after.data)
+    if move.event is Event.PROMOTE:
+        data["set_aside"] = after.waived_by
     data.update(move.told)
+    data.update(evidence or {})
     return EventDraft(
         type=_type_of(move, after),
         at=now,

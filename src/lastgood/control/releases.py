@@ -92,9 +92,9 @@ class Releases:
         raise lost
 
     def promote(self, name: str, *, full: bool, actor: str) -> Release:
-        """Go to the next step at once, or with ``full`` straight to 100 %."""
+        """Go to the next step at once, or with ``full`` straight to 100 %. A guardrail that held it is set aside."""
         deployment, release = self._steered(name, "promote", _STEERABLE)
-        move = self._onwards(deployment, release, f"promoted by {actor}", full=full)
+        move = self._onwards(deployment, release, f"promoted by {actor}", actor, full=full)
         return self._act(deployment, release, move, actor)
 
     def pause(self, name: str, *, reason: str, actor: str) -> Release:
@@ -107,7 +107,7 @@ class Releases:
         )
 
     def resume(self, name: str, *, actor: str) -> Release:
-        """Go on after a pause. A guardrail that held the release does not hold it again.
+        """Go on after a pause. A guardrail that held the release is set aside for the rest of it.
 
         Where gateways had taken the candidate out by themselves, they send it traffic again.
         """
@@ -120,8 +120,8 @@ class Releases:
             )
         self._readiness.check_onwards(release)
         if hold is not None and hold.reason is HoldReason.PAUSE:
-            return self._act(deployment, release, self._onwards(deployment, release, cause), actor)
-        changes = {"hold": None, **_taken_up(release, self._executor.now())}
+            return self._act(deployment, release, self._onwards(deployment, release, cause, actor), actor)
+        changes = {"hold": None, **_taken_up(release, self._executor.now(), actor)}
         again = "tries" in changes
         move = Move(event=Event.RESUME, cause=cause, changes=changes, publish=again)
         return self._act(deployment, release, move, actor)
@@ -139,7 +139,7 @@ class Releases:
         if release.hold.promotes:
             unproven = "; ".join(missing(release, self._observer.peek(release)))
             cause += f" after the deadline, although it was not proven: {unproven}"
-        move = self._onwards(deployment, release, cause, full=release.hold.promotes)
+        move = self._onwards(deployment, release, cause, actor, full=release.hold.promotes)
         if move.event is Event.RESUME:
             move = msgspec.structs.replace(move, event=Event.APPROVE)
         return self._act(deployment, release, move, actor)
@@ -163,7 +163,9 @@ class Releases:
         self._wake()
         return result
 
-    def _onwards(self, deployment: Deployment, release: Release, cause: str, *, full: bool = False) -> Move:
+    def _onwards(
+        self, deployment: Deployment, release: Release, cause: str, actor: str, *, full: bool = False
+    ) -> Move:
         """Return a person's move to the next step, or to 100 % after the last one and with ``full``.
 
         It says what the guardrails had found by then.
@@ -175,7 +177,7 @@ class Releases:
             move = promote(release, seen, cause, rule=Rule.PERSON, findings=findings)
         else:
             move = advance(release, seen, cause)
-        changes = {**_taken_up(release, seen.now), **move.changes}
+        changes = {**_taken_up(release, seen.now, actor), **move.changes}
         if move.event is Event.PROMOTE:
             changes.pop("tries", None)  # nothing is tried any more
         return msgspec.structs.replace(move, changes=changes)
@@ -291,16 +293,18 @@ class Releases:
         return stored
 
 
-def _taken_up(release: Release, now: float) -> dict[str, object]:
+def _taken_up(release: Release, now: float, actor: str) -> dict[str, object]:
     """Return what changes when a person goes on with a release that is held, whatever held it.
 
-    A guardrail that held it does not hold it again, gateways try the candidate again, a deadline that has passed begins
+    A guardrail that held it is set aside for the rest of it, gateways try the candidate again, a deadline that has passed begins
     anew.
     """
     reason = None if release.hold is None else release.hold.reason
     changes: dict[str, object] = {}
-    if reason is HoldReason.GUARDRAIL:
-        changes["waived"] = tuple(sorted({*release.waived, *release.alerted}))
+    if release.hold is not None and release.hold.guardrail is not None:
+        name = release.hold.guardrail
+        changes["waived"] = tuple(sorted({*release.waived, name}))
+        changes["waived_by"] = {**release.waived_by, name: actor}
     if reason is HoldReason.REFLEX:
         changes["tries"] = release.tries + 1
     if release.deadline is None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lastgood.wire.reports import WorkerReport, read_reports, report_path
+from lastgood.wire.reports import Look, WorkerReport, look_at_reports, read_reports, report_path
 
 
 class FolderReports:
@@ -14,6 +14,10 @@ class FolderReports:
     def read(self) -> list[WorkerReport]:
         """Return each worker life's latest report."""
         return read_reports(self._folder)
+
+    def look(self) -> Look:
+        """Return each worker life's latest report, and those that cannot be read."""
+        return look_at_reports(self._folder)
 
     def forget(self, slot: int, epoch: int) -> None:
         """Remove a report whose worker is gone and whose counts have been used."""

@@ -7,7 +7,7 @@ never a count that would be used twice.
 import logging
 from collections.abc import Callable, Sequence
 
-from lastgood.control.counted import life_of
+from lastgood.control.counted import life_of, living
 from lastgood.control.observe import Observer
 from lastgood.domain.release import Phase, Release
 from lastgood.errors import LastgoodError
@@ -45,9 +45,16 @@ class Sweeper:
             self._told = ""
 
     def _sweep(self, measuring: list[Release], grace: float) -> None:
-        here = {worker.pid for worker in self._router.workers()}
-        present = set()
-        for report in self._reports.read():
+        workers, look = self._router.workers(), self._reports.look()
+        here = {worker.pid for worker in workers}
+        alive = living(look, {worker.slot for worker in workers})
+        present = {life_of(one) for one in look.unreadable}
+        for one in look.unreadable:
+            if one not in alive and self._now() - one.written_at >= grace:
+                logger.warning("what gateway worker %s counted last is lost: %s", life_of(one), one.error)
+                self._reports.forget(one.slot, one.epoch)
+                present.discard(life_of(one))
+        for report in look.reports:
             ended = report.pid not in here and self._now() - report.written_at >= grace
             if ended and all(self._observer.has_used(release, report) for release in measuring):
                 self._reports.forget(report.slot, report.epoch)

@@ -1,7 +1,7 @@
 """What a person or a program is shown: the present state and the past, as plain data."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,8 +16,10 @@ from lastgood.control.recompute import Recomputed, recompute
 from lastgood.control.routes import host_key
 from lastgood.domain.deployment import Deployment, StableEntry
 from lastgood.domain.event import AuditEvent
+from lastgood.domain.plan import OnFail
 from lastgood.domain.readiness import Readiness
 from lastgood.domain.release import Kind, Phase, Release
+from lastgood.domain.verdict import Finding, Verdict
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Fleet, Journal, ReleaseStore, Router, VersionStore
@@ -38,7 +40,8 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
 class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
     """A release as shown. ``weight_percent`` is the candidate's share now, ``waiting`` what it waits for.
 
-    ``findings`` say how the guardrails stand, or how they stood at the end; ``baseline`` what stable had done before.
+    ``findings`` say how the guardrails stand, or how they stood at the end, and who has set them aside if anybody
+    has (``set_aside_by``); ``baseline`` what stable had done before.
     """
 
     id: int
@@ -65,6 +68,7 @@ class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
     timings: dict[str, float] = {}
     baseline: dict[str, Any] = {}
     tries: int = 0
+    set_aside: dict[str, str] = {}
 
 
 class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,7 +217,7 @@ class Views:
         requests, findings, waiting = 0, [], release.cause
         if live and release.kind is Kind.RELEASE:
             situation = self._observer.peek(release, intervals=intervals)
-            findings = [msgspec.to_builtins(finding) for finding in situation.findings]
+            findings = [_told(finding, release.waived_by) for finding in situation.findings]
             if moving:
                 requests, waiting = situation.requests, waiting_for(release, situation)
         version = self._version(release.model, release.version)
@@ -244,6 +248,7 @@ class Views:
             timings=release.timings,
             baseline=told_of(release.baseline),
             tries=release.tries,
+            set_aside=release.waived_by,
         )
 
     def _version(self, model: str, number: int | None) -> VersionView | None:
@@ -271,3 +276,13 @@ class Views:
             "release": entry.release,
             "good": entry.good,
         }
+
+
+def _told(finding: Finding, set_aside: Mapping[str, str]) -> dict[str, Any]:
+    """Return a finding as it is shown: of one that is set aside, by whom, in place of what would follow from it."""
+    by = set_aside.get(finding.guardrail)
+    sentence = finding.sentence
+    if by is not None and finding.verdict is Verdict.FAILED and finding.on_fail is not OnFail.ALERT:
+        sentence = f"{sentence.rpartition(': ')[0]}: set aside by {by}."
+    told: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(finding, sentence=sentence))
+    return {**told, "set_aside_by": by}

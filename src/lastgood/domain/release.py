@@ -136,13 +136,15 @@ class HoldReason(StrEnum):
 class Hold(msgspec.Struct, frozen=True):
     """A pause: why, until when (None: until a person acts), and a sentence.
 
-    ``promotes`` is whether an approval gives all traffic at once, whatever steps are left.
+    ``promotes`` is whether an approval gives all traffic at once, whatever steps are left. ``guardrail`` names the one
+    that holds, None where none does.
     """
 
     reason: HoldReason
     message: str
     until: float | None = None
     promotes: bool = False
+    guardrail: str | None = None
 
 
 class Rule(StrEnum):
@@ -171,8 +173,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     marked failed, ``reason`` and ``returned_by`` why and through whom it goes back, ``returning`` that it is on its way back (also while stuck), ``aborting`` that this ends as
     aborted. ``generation`` is the route generation that every gateway must acknowledge before a promotion
     or a rollback counts as done, None while nothing was published for it. ``deadline`` is when the present
-    phase has lasted too long. ``waived`` guardrails were overruled by a person, ``alerted`` ones have been
-    told. ``host_starts`` is how often the candidate's host had started when it was validated. ``timings``
+    phase has lasted too long. ``waived`` guardrails were set aside by a person, ``waived_by`` says by whom, ``alerted`` ones have
+    been told. ``host_starts`` is how often the candidate's host had started when it was validated. ``timings``
     holds milliseconds from the request or verdict that began a rollback: ``published``, ``verified``.
     ``traffic_since`` is when gateways were first told to send the candidate traffic, None before.
     ``baseline`` is what stable did before, fixed when the release began. ``tries`` grows when a person sends the
@@ -205,6 +207,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     returning: bool = False
     aborting: bool = False
     waived: tuple[str, ...] = ()
+    waived_by: dict[str, str] = {}
     alerted: tuple[str, ...] = ()
     host_starts: int = 0
     generation: int | None = None

@@ -5,7 +5,9 @@ and reading twice counts nothing twice. A file is replaced whole (write, then re
 the old report or the new one.
 """
 
+import re
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -61,6 +63,23 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     page_errors: int = 0
 
 
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of a worker's life that cannot be read, when it was written (epoch seconds), and why."""
+
+    slot: int
+    epoch: int
+    written_at: float
+    error: str
+
+
+class Look(NamedTuple):
+    """What one look at a folder of reports finds."""
+
+    reports: list[WorkerReport]
+    unreadable: list[Unreadable]
+
+
+_LIFE: Final = re.compile(r"worker-(\d+)-(\d+)\.json")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(WorkerReport).decode
 
@@ -78,12 +97,24 @@ def write_report(folder: Path, report: WorkerReport) -> None:
     draft.replace(path)
 
 
-def read_reports(folder: Path) -> list[WorkerReport]:
-    """Return every report in ``folder``; a file that vanished meanwhile or does not parse is left out."""
-    found = []
+def look_at_reports(folder: Path) -> Look:
+    """Return every report in ``folder`` and what cannot be read of them; a file that vanished meanwhile is neither."""
+    found, unreadable = [], []
     for path in sorted(folder.glob("worker-*.json")):
         try:
-            found.append(_decode(path.read_bytes()))
-        except (FileNotFoundError, ValueError):  # gone meanwhile, or half a file after a power cut
+            content, written_at = path.read_bytes(), path.stat().st_mtime
+        except FileNotFoundError:
             continue
-    return found
+        try:
+            found.append(_decode(content))
+        except ValueError as error:  # half a file after a power cut, or a number that is none
+            life = _LIFE.fullmatch(path.name)
+            if life is not None:  # else no worker wrote it
+                slot, epoch = map(int, life.groups())
+                unreadable.append(Unreadable(slot=slot, epoch=epoch, written_at=written_at, error=str(error)))
+    return Look(found, unreadable)
+
+
+def read_reports(folder: Path) -> list[WorkerReport]:
+    """Return every report in ``folder`` that can be read."""
+    return look_at_reports(folder).reports
