@@ -1,10 +1,12 @@
 """Distribution shift with a margin: tolerated within it, found beyond it, wherever in the bins it sits."""
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, multinomial, norm
 
 from lastgood.stats import margin, shift
 
@@ -73,6 +75,48 @@ def test_the_mean_of_the_sets_is_never_less_than_the_best_at_its_part_of_alpha()
     best = max(margin.log_e(test) for test in state.tests)
     assert best > 0.0
     assert best - np.log(shift.SETS) <= shift.log_e(state) <= best
+
+
+LAWS = [law for law in itertools.product((0.0, 0.1, 0.25, 0.4, 0.5, 0.9), repeat=3) if sum(law) <= 1.0]
+
+
+@pytest.mark.parametrize("delta", [0.1, 0.3])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3), (2, 2)])
+@pytest.mark.parametrize("past", [None, ((0, 1, 1, 4), (9, 9, 9, 9)), ((5, 0, 0, 1), (4, 30, 3, 3))])
+def test_the_mean_factor_of_every_set_is_at_most_one_all_over_the_null(
+    delta: float, shape: tuple[int, int], past: tuple[tuple[int, ...], tuple[int, ...]] | None
+) -> None:
+    """Enumerated over all outcomes in four bins, for all pairs of laws on a grid within the margin, edge included."""
+    state = shift.initial(1e-9, delta, 4)
+    state = state if past is None else shift.update(state, *past)
+    outcomes = [
+        [counts for counts in itertools.product(range(size + 1), repeat=4) if sum(counts) == size]
+        for size in shape
+    ]
+    before = [margin.log_e(test) for test in state.tests]
+    factors = np.array(
+        [
+            [
+                [math.exp(margin.log_e(test) - own) for test, own in zip(after.tests, before, strict=True)]
+                for after in (shift.update(state, one, other) for other in outcomes[1])
+            ]
+            for one in outcomes[0]
+        ]
+    )
+    laws = np.array([(*law, 1.0 - sum(law)) for law in LAWS])
+    chances = [
+        np.array(
+            [multinomial.pmf(outcome, size, law / law.sum()) for law in laws for outcome in found]
+        ).reshape(len(laws), -1)
+        for size, found in zip(shape, outcomes, strict=True)
+    ]
+    means = np.einsum("ai,bj,ijk->abk", chances[0], chances[1], factors)
+    apart = np.abs(laws[:, None, :] - laws[None, :, :]).sum(axis=2) / 2.0
+
+    within = apart <= delta + 1e-12
+    assert within.sum() > len(laws)
+    assert means[within].max() <= 1.0 + 1e-9
+    assert factors.max() > 1.0, "and it is a bet"
 
 
 def test_edges_part_a_histogram_into_even_bins() -> None:

@@ -1,6 +1,7 @@
 """What a release's evidence looks like on the command line, without a server: words, JSON, exit codes."""
 
 import json
+import math
 import sqlite3
 from contextlib import closing
 
@@ -12,8 +13,10 @@ from rich.console import Console, Group
 from lastgood.analysis.judge import fold, judge
 from lastgood.analysis.strata import collect
 from lastgood.bootstrap import close, open_services
-from lastgood.cli.evidence import evidence_lines
+from lastgood.cli.evidence import evidence_lines, sealed_lines
 from lastgood.cli.main import root
+from lastgood.cli.output import shown
+from lastgood.cli.status import fitted
 from lastgood.control.history import told_of
 from lastgood.domain.change import Change, Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
@@ -223,3 +226,31 @@ def test_a_release_that_is_over_shows_how_its_guardrails_stood(project):
     assert "failed: errors: 5.1 %" in shown
     assert "health" not in shown
     assert "6 000 requests in 60 minutes" in shown
+
+
+def test_a_rollback_is_shown_with_its_bet():
+    """Evidence as 240 : 1 with its bound, in the words of the sentence, and no logarithm."""
+    told = sealed_lines(
+        {"guardrail": "errors", "log_e": math.log(240.5), "e_value": 240.5, "bound": 166.7, "measured": 608}
+    )
+
+    assert told == ["errors: 240 : 1, bound 167 : 1", "measured = 608"]
+    assert sealed_lines({"misses": 3, "bound": 3}) == ["misses = 3", "bound = 3"]
+
+
+@pytest.mark.parametrize(("room", "hidden"), [(200, 0), (30, 1), (8, 3)])
+def test_a_small_window_says_how_many_guardrails_it_does_not_show(project, room, hidden):
+    """Failed ones first, then as many as fit, then one line; never more lines than there is room for."""
+    views = [json.loads(run("status", "churn", "--evidence", "--json").stdout)]
+    console = Console(width=150, height=room + 2)
+    with console.capture() as caught:
+        console.print(Group(*map(shown, fitted(console, views, evidence=True, room=room))))
+    lines = caught.get().rstrip("\n").split("\n")
+
+    assert len(lines) <= room or (room, len(lines)) == (8, 10), "what stands above the evidence is not cut"
+    told = [line.strip() for line in lines[:room] if "more guardrail" in line]
+    noun = "guardrail" if hidden == 1 else "guardrails"
+    assert told == ([f"{hidden} more {noun}: widen the window or leave out --watch"] if hidden else [])
+    if hidden < 3:
+        heads = [line.strip() for line in lines if line.startswith(("  errors: ", "  health: "))]
+        assert heads[0] == "errors: failed"

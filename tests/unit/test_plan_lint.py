@@ -135,7 +135,8 @@ def test_lint_without_recorded_traffic_warns_and_says_what_to_do(project):
     assert text.exit_code == 0
     assert "Warning: No traffic of the last 24 hours" in text.stdout
     assert "version 2" in text.stdout
-    assert "Serve requests for a while, then lint again." in text.stdout
+    assert "The present minute is still open" in text.stdout
+    assert "serve requests for a while, then lint again." in text.stdout
     assert [one["rate"] for one in data["limits"]] == [None, None, None]
     assert (data["minutes"], data["requests"]) == (0, 0)
 
@@ -175,6 +176,7 @@ def test_lint_of_a_wrong_plan_or_deployment_is_an_error_like_any_other(project):
     assert (wrong.exit_code, missing.exit_code) == (2, 2)
     assert "wrong.yaml:1:1:" in wrong.stderr
     assert "known deployments: churn" in unknown.stderr
+    assert "A deployment is made by releasing a first version" in unknown.stderr
     assert unknown.exit_code == 1
     assert "--deployment" in missing.stderr
 
@@ -225,6 +227,44 @@ def test_the_view_of_a_deployment_without_stable_is_empty():
     store = FakeTraffic([])
     found = TrafficViews(releases=FakeReleases(None), traffic=store, now=lambda: 0.0).recent("churn")
     assert (found.version, found.minutes, store.asked) == (None, [], [])
+
+
+@pytest.mark.parametrize(
+    ("rules", "stops"),
+    [
+        ("  - {metric: errors, dry_run: true}\n  - {metric: timeouts, on_fail: alert}\n", False),
+        ("  - {metric: errors, dry_run: true}\n  - {metric: timeouts, on_fail: hold}\n", True),
+        ("  - {metric: latency, objective: 200ms}\n", False),
+        ("  - {metric: latency, objective: 200ms, max: 2s}\n", True),
+    ],
+)
+def test_a_plan_that_nothing_but_health_can_stop_is_warned_of(project, rules, stops):
+    """Check and lint say so, and then nothing is promised of false rollbacks."""
+    Path("toothless.yaml").write_text(f"units: keys\nguardrails:\n{rules}")
+    checked = run("plan", "check", "toothless.yaml")
+    linted = run("plan", "lint", "toothless.yaml", "--deployment", "churn")
+
+    assert (checked.exit_code, linted.exit_code) == (0, 0)
+    for text in (checked.stdout, linted.stdout):
+        assert ("Nothing but health can stop a release by this plan" in text) is not stops
+    assert ("is rolled back by chance" in checked.stdout) is stops
+
+
+@pytest.mark.parametrize(
+    ("units", "said"), [("auto", "Should keys be chosen"), ("keys", "With keys"), ("requests", None)]
+)
+def test_check_says_what_keys_mean_for_latency_comparisons(project, units, said):
+    """Where keys are or may be the units, a latency comparison only alerts, and check says of which guardrail."""
+    Path("keyed.yaml").write_text(
+        f"units: {units}\npromote_when: proven\nguardrails:\n  - {{metric: errors}}\n"
+        "  - {metric: latency, name: slow, objective: 200ms}\n"
+    )
+    shown = run("plan", "check", "keyed.yaml").stdout
+
+    told = "the latency comparison of slow only alerts and proves nothing" in shown
+    assert told is (said is not None)
+    assert said is None or said in shown
+    assert ("  slow: the candidate's odds" in shown.partition("Proven means")[2]) is (units != "keys")
 
 
 def test_check_says_every_rule_of_the_example_of_proof_in_words(project):

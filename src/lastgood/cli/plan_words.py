@@ -169,7 +169,8 @@ def _promotion(plan: "Plan") -> list[str]:
         "Proven means all of these:",
     ]
     for one in plan.guardrails:
-        if compares(one) and not one.dry_run and one.on_fail.value != "alert":
+        keyed = plan.units.value == "keys" and one.metric.value == "latency"
+        if compares(one) and not one.dry_run and one.on_fail.value != "alert" and not keyed:
             ways = [_difference(one, margin, "under") for margin in one.proof]
             lines.append(f"  {one.name}: {', or '.join(ways)}.")
     wrong = percent(plan.false_promotion_rate * 100)

@@ -117,7 +117,8 @@ def fitted(console: "Console", views: list[dict[str, Any]], *, evidence: bool, r
     hidden = len(blocks) - fitting
     if hidden:
         more = "1 more guardrail" if hidden == 1 else f"{hidden} more guardrails"
-        lines.append(styled(f"  {more}: widen the window or leave out --watch", "yellow"))
+        told = styled(f"  {more}: widen the window or leave out --watch", "yellow")
+        lines = [*lines, told] if left >= 0 else [told, *lines]  # at the top where the bottom is cut off
     return lines
 
 
