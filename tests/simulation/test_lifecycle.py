@@ -335,6 +335,23 @@ def test_a_hard_maximum_is_judged_during_the_watch(world: World) -> None:
     assert world.router.page.routes[0].release is None
 
 
+def test_a_guardrail_that_holds_tells_during_the_watch(world: World) -> None:
+    """There is no step left to hold, so a person is told, once, and the version serves on."""
+    limit = Guardrail(name="errors", metric=Metric.ERRORS, maximum=0.05, on_fail=OnFail.HOLD)
+    plan = msgspec.structs.replace(
+        PLAN, strategy=Strategy.ALL_AT_ONCE, steps=(), guardrails=(limit,), watch=60.0
+    )
+    release = world.start("v1.1", plan=plan)
+    world.turn()
+    world.reports.feed(release.id, 0, (200, 80), (0, 0))
+    world.turn(1.0)
+    world.turn(1.0)
+    told = [event for event in world.journal.events(limit=500) if event.type == "lastgood.guardrail.alerted"]
+
+    assert world.release(release.id).phase is Phase.WATCHING
+    assert [event.data["guardrail"] for event in told] == ["errors"]
+
+
 def test_nothing_is_compared_during_the_watch(world: World) -> None:
     """Without a version beside it a comparison knows no more than at the promotion, and no route names a release that is over."""
     release = world.start("v1.1")

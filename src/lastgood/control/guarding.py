@@ -148,7 +148,8 @@ def _failed(release: Release, seen: Situation, leaving: bool) -> list[Finding]:
 
 def _hold_or_tell(release: Release, finding: Finding) -> Move | None:
     name, told = finding.guardrail, (*release.alerted, finding.guardrail)
-    if finding.on_fail is not OnFail.HOLD:
+    served = release.phase not in (Phase.PROGRESSING, Phase.PAUSED)  # nothing is left that could be held
+    if finding.on_fail is not OnFail.HOLD or served:
         return Move(
             event=None, cause=finding.sentence, changes={"alerted": told}, alert=name, findings=(finding,)
         )
