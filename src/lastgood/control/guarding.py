@@ -150,6 +150,8 @@ def _hold_or_tell(release: Release, finding: Finding) -> Move | None:
     name, told = finding.guardrail, (*release.alerted, finding.guardrail)
     served = release.phase not in (Phase.PROGRESSING, Phase.PAUSED)  # nothing is left that could be held
     if finding.on_fail is not OnFail.HOLD or served:
+        if name in release.alerted:
+            return None
         return Move(
             event=None, cause=finding.sentence, changes={"alerted": told}, alert=name, findings=(finding,)
         )
