@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lastgood.domain.deployment import Role
 from lastgood.domain.traffic import MAX_KEYS, Firsts
 from lastgood.gateway.firsts import FirstBad
-from lastgood.gateway.telemetry import KEYS_KEPT, Telemetry
+from lastgood.gateway.telemetry import KEYS_KEPT, Telemetry, bucket_of
 
 REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=60)
 
@@ -105,7 +105,7 @@ def test_only_the_newest_of_the_releases_that_are_over_still_list_keys():
     outside = telemetry.outside("d", "m", 1, Role.CANDIDATE)
     for release in range(1, 21):
         tally = telemetry.staged(outside, release, 0)
-        tally.measure(5_000)
+        tally.add(bucket_of(5_000), ())
         tally.firsts.count(release, ("errors",), ())
     telemetry.forget_others(frozenset({20}))
     stages = telemetry.report(written_at=1.0, in_flight=0).stages

@@ -22,9 +22,9 @@ def test_requests_are_the_measured_and_the_unmeasured():
     """The number of requests needs no counter of its own."""
     telemetry = Telemetry(slot=0, pid=1, epoch=2)
     tally = telemetry.staged(telemetry.outside("d", "m", 2, Role.CANDIDATE), 5, 1)
-    tally.measure(2_000)
-    tally.measure(2_000)
-    tally.measure(None)
+    tally.add(bucket_of(2_000), ())
+    tally.add(bucket_of(2_000), ())
+    tally.add(None, ())
     tally.errors += 1
     report = telemetry.report(written_at=1.0, in_flight=0)
     (stage,) = report.stages
@@ -39,7 +39,7 @@ def test_a_watched_version_counts_as_the_candidate_and_serves_as_stable():
     telemetry = Telemetry(slot=0, pid=1, epoch=2)
     outside = telemetry.outside("d", "m", 2, Role.STABLE)
     tally = telemetry.watched(outside, 5, 3)
-    tally.measure(2_000)
+    tally.add(bucket_of(2_000), ())
     assert telemetry.watched(outside, 5, 3) is tally
     report = telemetry.report(written_at=1.0, in_flight=0)
 
@@ -53,7 +53,7 @@ def test_totals_of_a_version_join_what_is_in_a_release_and_what_is_not():
     outside = telemetry.outside("d", "m", 1, Role.STABLE)
     staged = telemetry.staged(outside, 5, 1)
     for tally in (outside, staged):
-        tally.measure(None)
+        tally.add(None, ())
         tally.fell_back("timeout")
     (total,) = telemetry.report(written_at=1.0, in_flight=0).totals
 
@@ -65,7 +65,7 @@ def test_old_stages_leave_the_report_and_stay_in_the_totals():
     telemetry = Telemetry(slot=0, pid=1, epoch=2)
     outside = telemetry.outside("d", "m", 1, Role.CANDIDATE)
     for release in range(1, 1001):
-        telemetry.staged(outside, release, 0).measure(5_000)
+        telemetry.staged(outside, release, 0).add(bucket_of(5_000), ())
         telemetry.forget_others(frozenset({release}))
     report = telemetry.report(written_at=1.0, in_flight=0)
 

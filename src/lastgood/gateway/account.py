@@ -2,55 +2,52 @@
 
 from lastgood.gateway.firsts import ERRORS, INVALID, TIMEOUTS
 from lastgood.gateway.flight import Flight
-from lastgood.gateway.telemetry import Telemetry
-from lastgood.wire.frames import Counts
+from lastgood.gateway.telemetry import Telemetry, bucket_of
 
 
 class Account:
-    """Writes down what became of the flights. ``flights`` are those under way."""
+    """Writes down what became of the flights that their version did not answer well. ``flights`` are those under way."""
 
     def __init__(self, telemetry: Telemetry, flights: dict[int, Flight]) -> None:
         self._telemetry = telemetry
         self._flights = flights
 
-    def detail(self, flight: Flight, counts: Counts | None) -> None:
-        """Count the key and the version's own counters of a request that its version answered."""
-        tally = flight.tally
-        counted = [one for one in counts.bad if tally.count(*one)] if counts is not None else []
-        if flight.key is not None:
-            tally.keyed += 1
-            if tally.firsts is not None:
-                tally.firsts.count(flight.key, (), counted)
-
     def blame(
         self, flight: Flight, latency: int | None, *, invalid: bool = False, timed_out: bool = False
     ) -> None:
-        """Count one request and its failure for the version first chosen; a timeout is an error too."""
-        tally = flight.tally
-        tally.measure(latency)
-        if invalid:
-            tally.invalid += 1
+        """Count one request and its failure for the version first chosen; a timeout is an error too.
+
+        Within a release it counts when its turn comes, but the reflex hears of it at once.
+        """
+        tally, order = flight.tally, flight.order
+        bad = (INVALID,) if invalid else (ERRORS, TIMEOUTS) if timed_out else (ERRORS,)
+        bucket = None if latency is None else bucket_of(latency)
+        if order is None:
+            tally.add(bucket, bad, flight.key)
         else:
-            tally.errors += 1
-        if timed_out:
-            tally.timeouts += 1
-        if flight.key is not None:
-            tally.keyed += 1
-            if tally.firsts is not None:
-                bad = (INVALID,) if invalid else (ERRORS, TIMEOUTS) if timed_out else (ERRORS,)
-                tally.firsts.count(flight.key, bad, ())
+            flight.order = None
+            order.end(flight.place, tally, bucket, bad, flight.key)
         if tally.reflex is not None and tally.reflex.failed(*self._telemetry.failures(tally.beside)):
             self._close_release(flight.release)
 
     def leave_release(self, flight: Flight) -> None:
         """Count a request that says nothing (more) of its version: in no arm of the release."""
+        self.leave_order(flight)
         flight.tally = flight.tally.outside
-        flight.tally.unmeasured += 1
-        if flight.key is not None:
-            flight.tally.keyed += 1
+        flight.tally.add(None, (), flight.key)
+
+    def leave_order(self, flight: Flight) -> None:
+        """Let nobody wait for a request that leaves its release uncounted; does nothing for any other."""
+        if flight.order is not None:
+            flight.order.leave(flight.place)
+            flight.order = None
 
     def _close_release(self, release: int | None) -> None:
-        """Count nothing more for either arm: the candidate is asked no more, so nothing can be compared."""
+        """Count nothing more for either arm: the candidate is asked no more, so nothing can be compared.
+
+        What is over and waited for those under way has its turn now.
+        """
         for flight in self._flights.values():
             if flight.release == release:
+                self.leave_order(flight)
                 flight.tally = flight.tally.outside

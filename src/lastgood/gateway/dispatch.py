@@ -62,6 +62,10 @@ class Dispatcher:
         identifier = self._next = (self._next + 1) % _IDENTIFIERS
         flight = Flight(identifier, kind, lane, tally, body, direct, key, now, deliver)
         self.flights[identifier] = flight
+        order = flight.order
+        if order is not None:
+            flight.place = order.sent
+            order.sent += 1
         connection = lane.link.connection
         if connection is None or connection.load >= self._cap or connection.paused:
             self._cannot_send(flight, now)
@@ -101,12 +105,15 @@ class Dispatcher:
             return
         del self.flights[identifier]
         if flight.fallback is None:
-            tally = flight.tally
-            tally.latency[bucket_of(now - flight.sent)] += 1
+            tally, order, bucket = flight.tally, flight.order, bucket_of(now - flight.sent)
             if tally.reflex is not None:
                 tally.reflex.succeeded()
-            if counts is not None or flight.key is not None:
-                self._account.detail(flight, counts)
+            if order is not None:
+                order.end(flight.place, tally, bucket, (), flight.key, counts)
+            elif counts is None and flight.key is None:
+                tally.latency[bucket] += 1
+            else:
+                tally.add(bucket, (), flight.key, counts)
         else:
             if flight.disputed is not None:
                 self._account.blame(flight, flight.disputed)
@@ -128,11 +135,13 @@ class Dispatcher:
             return
         del self.flights[flight.identifier]
         if fault is not None:
+            self._account.leave_order(flight)
             self._telemetry.bad_requests += 1
             flight.answer(fault, body)
             return
         if first:
             self._account.blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
+        self._account.leave_order(flight)
         self._telemetry.unanswered += 1
         version = f"version {flight.lane.version}"
         said = f"{version} gave an invalid output" if status == Status.INVALID_OUTPUT else f"{version} failed"
@@ -232,6 +241,7 @@ class Dispatcher:
     def _catch(self, flight: Flight, route: LiveRoute) -> None:
         """Let a flight wait that was on its way when its deployment was held; it says nothing of any version yet."""
         if not flight.direct and flight.fallback is None and route.stable is not None:
+            self._account.leave_order(flight)
             flight.lane, flight.tally = route.stable, route.stable.tally
         self._ways.hold(flight)
 
@@ -247,6 +257,7 @@ class Dispatcher:
     def _refuse(self, flight: Flight, status: int, sentence: str) -> None:
         """Give up a request for which no version is to blame."""
         self.flights.pop(flight.identifier, None)
+        self._account.leave_order(flight)
         self._telemetry.unanswered += 1
         flight.refuse(status, problem(flight.kind, status, sentence))
 

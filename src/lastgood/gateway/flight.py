@@ -18,7 +18,8 @@ class Flight:
     None while it waits for a host. ``fallback`` says why another version answers than the one first chosen;
     ``disputed`` is how long the candidate took to refuse an input that stable is being asked about. ``direct``
     requests named their version and go nowhere else. ``key`` is the 32-bit mark of the key that the request shall
-    stick by within the release (any number outside one), None without a key. ``deliver`` is called once, with the flight, when its answer
+    stick by within the release (any number outside one), None without a key. ``order`` is where it has its ``place``
+    until it is over or leaves its release; None outside a release and after that. ``deliver`` is called once, with the flight, when its answer
     (``status``, ``headers`` and ``payload``) is there; that may be before the launch returns.
     """
 
@@ -37,7 +38,9 @@ class Flight:
         "key",
         "kind",
         "lane",
+        "order",
         "payload",
+        "place",
         "release",
         "sent",
         "status",
@@ -61,6 +64,8 @@ class Flight:
         self.lane = lane
         self.tally = tally
         self.release = tally.release
+        self.order = tally.order
+        self.place = 0
         self.body = body
         self.direct = direct
         self.key = key

@@ -1,7 +1,8 @@
 """What a worker counts: plain numbers while requests run, rendered only when a report is due.
 
 A request that a version answered adds one to one bucket of one :class:`Tally` and nothing else. The number
-of requests is the sum of the buckets and of those without a latency.
+of requests is the sum of the buckets and of those without a latency. Those of a release's stage with two arms count in
+the order in which they were sent (:mod:`~lastgood.gateway.order`), all others when they end.
 """
 
 from collections.abc import Iterable
@@ -10,8 +11,10 @@ from typing import Final
 
 from lastgood.domain.deployment import Role
 from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, MAX_COUNTERS, ArmCounts, Counter, StageCounts
-from lastgood.gateway.firsts import FirstBad, Seen
+from lastgood.gateway.firsts import INVALID, TIMEOUTS, FirstBad, Seen
+from lastgood.gateway.order import Order
 from lastgood.gateway.reflex import Cusum, Reflexes
+from lastgood.wire.frames import Counts
 from lastgood.wire.reports import VersionTotals, WorkerReport
 
 BUCKETS: Final = 40 * BUCKETS_PER_OCTAVE  # up to 2**40 microseconds, twelve days
@@ -28,8 +31,9 @@ class Tally:
     ``outside`` is the tally of the same version and role outside any release: itself if this is that one.
     ``arm`` is the one that it counts for within a release: a version that is watched after its promotion serves as
     stable and counts as the candidate. ``counters`` are total and bad of the version's own. Only for an arm beside
-    another are there ``firsts``, and only for a candidate a ``reflex``, which compares it with stable outside the
-    release, ``beside`` it.
+    another are there ``firsts`` and an ``order``, which both share, and only for a candidate a ``reflex``, which compares it
+    with stable outside the release, ``beside`` it. ``waiting`` requests are over, ``waiting_bad`` of them failed; they are
+    not in the counts until their turn comes.
     """
 
     __slots__ = (
@@ -44,6 +48,7 @@ class Tally:
         "keyed",
         "latency",
         "model",
+        "order",
         "outside",
         "reflex",
         "release",
@@ -52,6 +57,8 @@ class Tally:
         "timeouts",
         "unmeasured",
         "version",
+        "waiting",
+        "waiting_bad",
     )
 
     def __init__(self, deployment: str, model: str, version: int, role: Role) -> None:
@@ -74,13 +81,33 @@ class Tally:
         self.firsts: FirstBad | None = None
         self.reflex: Cusum | None = None
         self.beside: Tally | None = None
+        self.order: Order | None = None
+        self.waiting = 0
+        self.waiting_bad = 0
 
-    def measure(self, nanoseconds: int | None) -> None:
-        """Count one request; None when its version was never really asked."""
-        if nanoseconds is None:
+    def add(
+        self, bucket: int | None, bad: tuple[str, ...], key: int | None = None, counts: Counts | None = None
+    ) -> None:
+        """Count one request.
+
+        ``bucket`` is its latency's, None when its version was never really asked; ``bad`` are the metrics by which it
+        was, ``key`` is the mark of its key, and ``counts`` are the version's own.
+        """
+        if bucket is None:
             self.unmeasured += 1
         else:
-            self.latency[bucket_of(nanoseconds)] += 1
+            self.latency[bucket] += 1
+        if bad:
+            if INVALID in bad:
+                self.invalid += 1
+            else:
+                self.errors += 1
+                self.timeouts += TIMEOUTS in bad
+        counted = [one for one in counts.bad if self.count(*one)] if counts is not None else ()
+        if key is not None:
+            self.keyed += 1
+            if self.firsts is not None:
+                self.firsts.count(key, bad, counted)
 
     def count(self, counter: str, bad: bool) -> bool:
         """Count one request of a counter of the version's own; False if that is one too many to be kept."""
@@ -165,6 +192,9 @@ class Telemetry:
         if tally is None:
             tally = self._begun(outside, release, stage, outside.role)
             tally.firsts = FirstBad(self._seen.setdefault((release, outside.role), {}))
+            other = Role.STABLE if outside.role is Role.CANDIDATE else Role.CANDIDATE
+            beside = self._staged.get((release, stage, other))
+            tally.order = Order() if beside is None or beside.order is None else beside.order
         return tally
 
     def watched(self, outside: Tally, release: int, stage: int) -> Tally:
@@ -182,12 +212,15 @@ class Telemetry:
         return tally
 
     def failures(self, outside: Tally | None) -> tuple[int, int]:
-        """Return the failures and the requests of a version in a role so far, within releases and outside."""
+        """Return the failures and the requests of a version in a role so far, within releases and outside.
+
+        Those that are over and still wait for their turn are among them.
+        """
         if outside is None:
             return 0, 0
         tallies = [outside, *(tally for tally in self._staged.values() if tally.outside is outside)]
-        bad = sum(tally.errors + tally.invalid for tally in tallies)
-        return bad, sum(tally.unmeasured + sum(tally.latency) for tally in tallies)
+        bad = sum(tally.errors + tally.invalid + tally.waiting_bad for tally in tallies)
+        return bad, sum(tally.unmeasured + sum(tally.latency) + tally.waiting for tally in tallies)
 
     def forget_others(self, releases: frozenset[int]) -> None:
         """Keep what only releases under way need of ``releases``, and the newest stages of the others.

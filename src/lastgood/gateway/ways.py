@@ -61,6 +61,7 @@ class Ways:
         if flight.fallback is not None:
             flight.lane = route.stable
         elif flight.lane.version != route.stable.version:  # stable changed before it was ever asked
+            self._account.leave_order(flight)
             flight.lane, flight.tally = route.stable, route.stable.tally
         connection = route.stable.link.connection
         if connection is None:
