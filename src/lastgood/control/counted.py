@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Callable
 
+from lastgood.analysis.strata import collect
 from lastgood.control.moves import TakenOut
+from lastgood.domain.change import Evidence
 from lastgood.domain.release import Release
-from lastgood.domain.traffic import StageCounts
+from lastgood.domain.traffic import StageCounts, Units
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Reports
 from lastgood.wire.reports import Look, Unreadable, WorkerReport
@@ -68,6 +70,13 @@ class Counted:
             tuple(_fault(one) for one in living(look, self._slots())) if look.unreadable else ()
         )
         self._lives, self._taken_out, self._fresh = lives, taken_out, True
+
+
+def corrupt_lives(counted: Counted, release: Release, evidence: Evidence, now: float) -> tuple[str, ...]:
+    """Return the worker lives whose counts cannot be used as evidence of a release."""
+    lives, keys = counted.lives(release.id), release.baseline.units is Units.KEYS
+    *_, faults = collect(evidence, lives, release=release.id, now=now, keys=keys)
+    return tuple(str(fault.details["life"]) for fault in (*faults, *counted.unreadable()))
 
 
 def living(look: Look, slots: set[int]) -> list[Unreadable]:

@@ -12,7 +12,7 @@ import msgspec
 from lastgood.control.moves import Move, Situation, can_take_over, restores_data, roll_back
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import OnRollback
-from lastgood.domain.release import Event, Kind, Release
+from lastgood.domain.release import Event, Kind, Phase, Release
 from lastgood.domain.snapshot import DataProgress, DataStage, DataTask
 
 RETRY_SECONDS: Final = 1.0
@@ -214,3 +214,8 @@ def _told(data: DataProgress, error: str) -> Move | None:
 
 def _to(data: DataProgress, cause: str, *, publish: bool = False) -> Move:
     return Move(event=None, cause=cause, changes={"data": data}, publish=publish)
+
+
+def fits_matter(release: Release) -> bool:
+    """Whether the candidate is about to be loaded or to get traffic on data that it has not been compared with."""
+    return release.phase is Phase.VALIDATING and prepared(release)

@@ -3,17 +3,18 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import partial
 
-from lastgood.analysis.judge import candidate_requests, fold, judge, log_of
+from lastgood.analysis.judge import candidate_requests, fold, judge
 from lastgood.analysis.strata import collect, forget, used_up
 from lastgood.control.ahead import Ahead
-from lastgood.control.counted import Counted, life_of
-from lastgood.control.data_moves import prepared
+from lastgood.control.counted import Counted, corrupt_lives, life_of
+from lastgood.control.data_moves import fits_matter
 from lastgood.control.execute import Executor
 from lastgood.control.golden import GoldenChecks
 from lastgood.control.live_data import LiveData
 from lastgood.control.moves import GoldenView, HostView, Situation
+from lastgood.control.recompute import sealed_of
 from lastgood.control.routes import host_key, host_socket
 from lastgood.domain.change import Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
@@ -66,7 +67,7 @@ class Observer:
         self._verdicts: dict[int, tuple[_Key, int, tuple[Finding, ...]]] = {}
         self._told: dict[int, set[str]] = {}
         self._ahead = Ahead(evidence)
-        executor.sealed = self.sealed
+        executor.sealed = partial(sealed_of, evidence)
 
     def situation(
         self, deployment: Deployment, release: Release, *, target: int | None = None, measure: bool = True
@@ -105,7 +106,7 @@ class Observer:
             taken_out=self._counted.taken_out(release) if measure and release.phase in _SPLIT else (),
             data=self._live.work(release, acknowledged=acknowledged),
             process=self._live.process,
-            misfits=self._misfits(release, release.version) if _fits_matter(release) else (),
+            misfits=self._misfits(release, release.version) if fits_matter(release) else (),
             misfits_back=self._misfits(release, goal) if failing else (),
             golden=self._answers(release, candidate) if measure else GoldenView(),
             way_back=self._standing(release),
@@ -113,7 +114,7 @@ class Observer:
 
     def _answers(self, release: Release, candidate: HostView) -> GoldenView:
         """Return how the candidate answers its golden requests, once it is ready and finds its data."""
-        if not (candidate.ready and _fits_matter(release)):
+        if not (candidate.ready and fits_matter(release)):
             return GoldenView()
         version = self._executor.version(release.model, release.version)
         socket = host_socket(self._settings.run, release.model, release.version)
@@ -133,12 +134,9 @@ class Observer:
         status = observed.hosts.get(host_key(model, number))
         if status is None:
             return HostView()
+        ready, failed = status.state is HostState.READY, status.state is HostState.FAILED
         return HostView(
-            ready=status.state is HostState.READY,
-            failed=status.state is HostState.FAILED,
-            error=status.error,
-            code=status.code,
-            starts=status.starts,
+            ready=ready, failed=failed, error=status.error, code=status.code, starts=status.starts
         )
 
     def _misses(self, release: Release, candidate: HostView) -> int:
@@ -229,12 +227,16 @@ class Observer:
         """
         candidate = self._host(self._fleet.observe(), release.model, release.version)
         evidence = self._store.evidence(release.id)
+        corrupt: tuple[str, ...] = ()
+        if release.phase in (*_SPLIT, *_SERVING):  # looked at anew: others than the controller ask too
+            fresh = Counted(self._reports, self._executor.slots)
+            corrupt = corrupt_lives(fresh, release, evidence, self._now())
         findings = judge(
             release.plan,
             release.baseline,
             evidence,
             misses=self._misses(release, candidate),
-            corrupt=self._corrupt_now(release, evidence),
+            corrupt=corrupt,
             intervals=intervals,
         )
         if release.phase not in _SPLIT and not evidence.sequence:
@@ -250,28 +252,6 @@ class Observer:
             findings=findings,
             requests=candidate_requests(evidence, max(release.plan.stage_at(release.step), 0)),
         )
-
-    def _corrupt_now(self, release: Release, evidence: Evidence) -> tuple[str, ...]:
-        """Return the worker lives whose counts cannot be used, looked at anew: others than the controller ask too."""
-        if release.phase not in (*_SPLIT, *_SERVING):
-            return ()
-        counted = Counted(self._reports, self._executor.slots)
-        keys = release.baseline.units is Units.KEYS
-        lives = counted.lives(release.id)
-        *_, faults = collect(evidence, lives, release=release.id, now=self._now(), keys=keys)
-        return tuple(str(fault.details["life"]) for fault in (*faults, *counted.unreadable()))
-
-    def sealed(self, release: Release) -> dict[str, Any]:
-        """Return what pins all strata of a release: the sequence of the last one, and their digest.
-
-        Nothing, and a word in the log, when the evidence cannot be read: that keeps no release from its end.
-        """
-        try:
-            evidence = self._store.evidence(release.id)
-        except LastgoodError as error:
-            logger.error("the evidence of release %d is not sealed: %s", release.id, error)  # noqa: TRY400
-            return {}
-        return {"strata": evidence.sequence, "log": log_of(evidence)}
 
     def stored(self, release: Release) -> tuple[Evidence, Iterator[Stratum]]:
         """Return what the store holds: the evidence, and the strata that it is said to come from."""
@@ -318,8 +298,3 @@ class Observer:
         self._told.pop(release.id, None)
         self._ahead.forget(release)
         self._golden.forget(release.id)
-
-
-def _fits_matter(release: Release) -> bool:
-    """Whether the candidate is about to be loaded or to get traffic on data that it has not been compared with."""
-    return release.phase is Phase.VALIDATING and prepared(release)

@@ -4,6 +4,7 @@ The same strata give the same evidence, bit for bit, so whoever changed a stratu
 of stable, or a number in the record makes a difference that shows here.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,7 +18,9 @@ from lastgood.domain.plan import Plan
 from lastgood.domain.release import Kind, Release
 from lastgood.domain.traffic import Stratum
 from lastgood.errors import Code, LastgoodError
+from lastgood.ports import EvidenceStore
 
+logger = logging.getLogger(__name__)
 _REQUESTED = "lastgood.release.requested"
 
 
@@ -48,6 +51,19 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     guardrail: str | None
     strata: int
     numbers: dict[str, Any]
+
+
+def sealed_of(store: EvidenceStore, release: Release) -> dict[str, Any]:
+    """Return what pins all strata of a release in its last event: the sequence of the last one, and their digest.
+
+    Nothing, and a word in the log, when the evidence cannot be read: that keeps no release from its end.
+    """
+    try:
+        evidence = store.evidence(release.id)
+    except LastgoodError as error:
+        logger.error("the evidence of release %d is not sealed: %s", release.id, error)  # noqa: TRY400
+        return {}
+    return {"strata": evidence.sequence, "log": log_of(evidence)}
 
 
 def recompute(
