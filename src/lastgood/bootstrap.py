@@ -103,129 +103,203 @@ def open_database(settings: Settings) -> Database:
     return open_store(settings.database)
 
 
-def open_services(settings: Settings) -> Services:
-    """Open the store and wire everything; :func:`close` lets go of it again."""
-    prepare(settings)
+class _Outside(msgspec.Struct, frozen=True):
+    """What services work on: the store, artifacts, gateways and hosts."""
+
+    database: Database
+    versions: SqlVersions
+    releases: SqlReleases
+    evidence: SqlEvidence
+    journal: SqlJournal
+    outbox: SqlOutbox
+    traffic: SqlTraffic
+    kept: SqlKept
+    blobs: FolderBlobs
+    router: PageRouter
+    fleet: LocalFleet
+    reports: FolderReports
+
+
+class _Inside(msgspec.Struct, frozen=True):
+    """What the controller and the commands share."""
+
+    executor: Executor
+    live: LiveData
+    golden: GoldenChecks
+    drills: Drills
+    readiness: ReadinessWatch
+    observer: Observer
+    caretaker: Caretaker
+    controller: Controller
+
+
+def _open_outside(settings: Settings) -> _Outside:
     database = open_database(settings)
-    versions, releases = SqlVersions(database), SqlReleases(database)
-    evidence, journal, outbox = SqlEvidence(database), SqlJournal(database), SqlOutbox(database)
-    blobs = FolderBlobs(settings.blobs)
-    router = PageRouter(settings.run)
-    fleet = LocalFleet(settings.run, interval=settings.health_interval, timeout=settings.health_timeout)
-    reports = FolderReports(settings.run / "reports")
-    traffic = SqlTraffic(database)
-    recorder = Recorder(traffic=traffic, reports=reports, keep_seconds=settings.traffic_history)
+    return _Outside(
+        database=database,
+        versions=SqlVersions(database),
+        releases=SqlReleases(database),
+        evidence=SqlEvidence(database),
+        journal=SqlJournal(database),
+        outbox=SqlOutbox(database),
+        traffic=SqlTraffic(database),
+        kept=SqlKept(database),
+        blobs=FolderBlobs(settings.blobs),
+        router=PageRouter(settings.run),
+        fleet=LocalFleet(settings.run, interval=settings.health_interval, timeout=settings.health_timeout),
+        reports=FolderReports(settings.run / "reports"),
+    )
+
+
+def _inside(settings: Settings, out: _Outside) -> _Inside:
     executor = Executor(
-        versions=versions, releases=releases, blobs=blobs, router=router, fleet=fleet, settings=settings
+        versions=out.versions,
+        releases=out.releases,
+        blobs=out.blobs,
+        router=out.router,
+        fleet=out.fleet,
+        settings=settings,
     )
     programs = MigrationPrograms(Path(settings.home).parent, settings.kept_data / "migrations", os.environ)
-    live = LiveData(Desk(openers(settings)), programs)
-    kept, golden = SqlKept(database), GoldenChecks()
-    ways = WaysBack(releases, kept)
-    prover = Prover(executor=executor, blobs=blobs, fleet=fleet, live=live, settings=settings, ask=golden.ask)
-    rehearser = Rehearser(
-        executor=executor,
-        blobs=blobs,
-        fleet=fleet,
-        live=live,
-        settings=settings,
-        ask=golden.ask,
-        ways=ways,
-    )
-    drills = Drills(releases=releases, journal=journal, executor=executor, rehearser=rehearser)
-    readiness = ReadinessWatch(
-        releases=releases, executor=executor, prover=prover, ways=ways, last_drill=drills.last
-    )
+    live, golden = LiveData(Desk(openers(settings)), programs), GoldenChecks()
+    drills, readiness = _rehearsals(settings, out, executor, live, golden)
     observer = Observer(
         executor=executor,
-        releases=releases,
-        evidence=evidence,
-        fleet=fleet,
-        reports=reports,
+        releases=out.releases,
+        evidence=out.evidence,
+        fleet=out.fleet,
+        reports=out.reports,
         settings=settings,
         live=live,
         golden=golden,
         standing=readiness.standing,
     )
-    caretaker = Caretaker(kept=kept, releases=releases, desk=live.desk, kept_data=settings.kept_data)
+    caretaker = Caretaker(kept=out.kept, releases=out.releases, desk=live.desk, kept_data=settings.kept_data)
     controller = Controller(
-        releases=releases,
+        releases=out.releases,
         executor=executor,
         observer=observer,
-        router=router,
-        reports=reports,
+        router=out.router,
+        reports=out.reports,
         lease_seconds=settings.lease_seconds,
         tick_seconds=settings.tick_seconds,
-        recorder=recorder,
+        recorder=Recorder(traffic=out.traffic, reports=out.reports, keep_seconds=settings.traffic_history),
         caretaker=caretaker,
     )
+    live.desk.wake = golden.wake = controller.wake
+    return _Inside(executor, live, golden, drills, readiness, observer, caretaker, controller)
+
+
+def _rehearsals(
+    settings: Settings, out: _Outside, executor: Executor, live: LiveData, golden: GoldenChecks
+) -> tuple[Drills, ReadinessWatch]:
+    """Return what proves the way back: by a drill when asked, and by looking all the time."""
+    ways = WaysBack(out.releases, out.kept)
+    prover = Prover(
+        executor=executor, blobs=out.blobs, fleet=out.fleet, live=live, settings=settings, ask=golden.ask
+    )
+    rehearser = Rehearser(
+        executor=executor,
+        blobs=out.blobs,
+        fleet=out.fleet,
+        live=live,
+        settings=settings,
+        ask=golden.ask,
+        ways=ways,
+    )
+    drills = Drills(releases=out.releases, journal=out.journal, executor=executor, rehearser=rehearser)
+    readiness = ReadinessWatch(
+        releases=out.releases, executor=executor, prover=prover, ways=ways, last_drill=drills.last
+    )
+    return drills, readiness
+
+
+def open_services(settings: Settings) -> Services:
+    """Open the store and wire everything; :func:`close` lets go of it again."""
+    prepare(settings)
+    out = _open_outside(settings)
+    inside = _inside(settings, out)
+    dispatcher = Dispatcher(out.outbox, _notifiers(settings))
+    inside.executor.on_commit = dispatcher.wake
     registry = Registry(
-        versions=versions,
-        blobs=blobs,
+        versions=out.versions,
+        blobs=out.blobs,
         inspect=_inspector(settings),
         git_state=git_state,
-        schema=live.schema,
+        schema=inside.live.schema,
     )
-    dispatcher = Dispatcher(outbox, _notifiers(settings))
-    executor.on_commit = dispatcher.wake
-    live.desk.wake = golden.wake = controller.wake
     rollback = Rollback(
-        releases=releases, registry=registry, executor=executor, observer=observer, live=live, kept=kept
+        releases=out.releases,
+        registry=registry,
+        executor=inside.executor,
+        observer=inside.observer,
+        live=inside.live,
+        kept=out.kept,
     )
     return Services(
         settings=settings,
         registry=registry,
-        releases=Releases(
-            releases=releases,
-            traffic=traffic,
-            registry=registry,
-            blobs=blobs,
-            executor=executor,
-            observer=observer,
-            rollback=rollback,
-            settings=settings,
-            live=live,
-            readiness=readiness,
-            wake=controller.wake,
-        ),
+        releases=_releases(settings, out, inside, registry, rollback),
         rollback=rollback,
-        views=Views(
-            versions=versions,
-            releases=releases,
-            journal=journal,
-            fleet=fleet,
-            router=router,
-            executor=executor,
-            observer=observer,
-            readiness=readiness.last,
-        ),
-        traffic=TrafficViews(releases=releases, traffic=traffic),
-        controller=controller,
+        views=_views(out, inside),
+        traffic=TrafficViews(releases=out.releases, traffic=out.traffic),
+        controller=inside.controller,
         dispatcher=dispatcher,
-        executor=executor,
-        live=live,
-        caretaker=caretaker,
+        executor=inside.executor,
+        live=inside.live,
+        caretaker=inside.caretaker,
         quarantines=Quarantines(
-            kept=kept,
-            releases=releases,
-            executor=executor,
-            live=live,
+            kept=out.kept,
+            releases=out.releases,
+            executor=inside.executor,
+            live=inside.live,
             settling=rollback.settling,
-            caretaker=caretaker,
+            caretaker=inside.caretaker,
         ),
         clearing=Clearing(
-            kept=kept,
-            releases=releases,
-            live=live,
-            caretaker=caretaker,
+            kept=out.kept,
+            releases=out.releases,
+            live=inside.live,
+            caretaker=inside.caretaker,
             keep_seconds=settings.keep_snapshots,
         ),
-        readiness=readiness,
-        drills=drills,
-        reports=reports,
-        fleet=fleet,
-        router=router,
-        database=database,
+        readiness=inside.readiness,
+        drills=inside.drills,
+        reports=out.reports,
+        fleet=out.fleet,
+        router=out.router,
+        database=out.database,
+    )
+
+
+def _releases(
+    settings: Settings, out: _Outside, inside: _Inside, registry: Registry, rollback: Rollback
+) -> Releases:
+    return Releases(
+        releases=out.releases,
+        traffic=out.traffic,
+        registry=registry,
+        blobs=out.blobs,
+        executor=inside.executor,
+        observer=inside.observer,
+        rollback=rollback,
+        settings=settings,
+        live=inside.live,
+        readiness=inside.readiness,
+        wake=inside.controller.wake,
+    )
+
+
+def _views(out: _Outside, inside: _Inside) -> Views:
+    return Views(
+        versions=out.versions,
+        releases=out.releases,
+        journal=out.journal,
+        fleet=out.fleet,
+        router=out.router,
+        executor=inside.executor,
+        observer=inside.observer,
+        readiness=inside.readiness.last,
     )
 
 
