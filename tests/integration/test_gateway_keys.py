@@ -160,5 +160,5 @@ def test_requests_in_flight_when_it_trips_count_for_neither_arm(make):
     (candidate,) = [total for total in report.totals if total.role == "candidate"]
 
     assert [(answer.version, answer.fallback) for answer in answers] == [("1", "timeout")]
-    assert (stage.candidate.requests, stage.candidate.timeouts) == (6, 0)
+    assert (stage.candidate.requests, stage.candidate.timeouts) == (7, 1)
     assert (candidate.counts.requests, candidate.counts.timeouts) == (7, 1)

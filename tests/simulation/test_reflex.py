@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from world import PLAN, World
 
+from lastgood.control.guarding import REFLEX_SECONDS
 from lastgood.domain.plan import OnDeadline, Step, StepKind
 from lastgood.domain.release import Hold, HoldReason, Phase
 
@@ -78,6 +79,50 @@ def test_evidence_that_comes_during_the_hold_rolls_back(world: World) -> None:
     world.turn(0.1)
 
     assert world.release(2).phase is Phase.ROLLED_BACK
+
+
+def test_it_gets_traffic_again_by_itself_a_few_times(world: World) -> None:
+    """Five tries in all, a few seconds apart, each in a route of its own; then the release waits for a person."""
+    tries = []
+    for number in range(10):
+        world.reports.take_out(2, tries=number)
+        world.turn(0.1)
+        assert world.release(2).phase is Phase.PAUSED
+        world.turn(REFLEX_SECONDS + 0.1)
+        tries.append(world.router.page.routes[0].tries)
+        if world.release(2).phase is Phase.PAUSED:
+            break
+
+    assert tries == [1, 2, 3, 4, 4]
+    assert "lastgood resume churn" in held(world).message
+    assert held(world).until is None
+
+
+def test_what_a_few_failures_could_not_show_the_next_try_shows(world: World) -> None:
+    """Evidence goes on from try to try, so a candidate that fails on is rolled back by its guardrail."""
+    world.reports.feed(2, 0, (5, 5), (10, 0))
+    world.reports.take_out(2)
+    world.turn(0.1)
+    world.turn(REFLEX_SECONDS + 0.1)
+    assert world.release(2).phase is Phase.PROGRESSING
+    world.reports.feed(2, 0, (5, 5), (40, 0))
+    world.reports.take_out(2, tries=1)
+    world.turn(0.1)
+    world.turn(0.1)
+
+    assert world.release(2).phase is Phase.ROLLED_BACK
+    assert "errors" in world.release(2).reason
+
+
+def test_a_person_s_pause_stands(world: World) -> None:
+    """Where a person has paused the release, a reflex is told and nothing goes on by itself."""
+    world.commands.pause("churn", reason="lunch", actor="ada")
+    world.reports.take_out(2)
+    world.turn(0.1)
+    world.turn(60.0)
+
+    assert held(world).reason is HoldReason.REFLEX
+    assert world.release(2).phase is Phase.PAUSED
 
 
 def test_a_reflex_takes_the_place_of_a_gate_that_comes_again() -> None:

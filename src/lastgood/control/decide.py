@@ -86,7 +86,8 @@ def _obey_deadline(release: Release, deployment: Deployment, seen: Situation) ->
 def _step_over(release: Release, seen: Situation) -> str | None:
     """Return why the present step is to be left now, None while it lasts or a person ends it."""
     if release.phase is Phase.PAUSED:
-        until = None if release.hold is None else release.hold.until
+        paused = release.hold is not None and release.hold.reason is HoldReason.PAUSE
+        until = release.hold.until if release.hold is not None and paused else None
         return "the pause is over" if until is not None and seen.now >= until else None
     step = release.plan.steps[release.step]
     lasts = seen.now - release.step_since < (step.duration or 0.0) or seen.requests < step.samples

@@ -3,6 +3,8 @@
 Both come before any pause, gate or hold. A guardrail that is on a dry run is shown and nothing follows.
 """
 
+from typing import Final
+
 import msgspec
 
 from lastgood.analysis import sentences
@@ -13,6 +15,12 @@ from lastgood.domain.plan import Guardrail, Metric, NoData, OnFail
 from lastgood.domain.readiness import READINESS
 from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release
 from lastgood.domain.verdict import Finding, Verdict
+
+REFLEX_TRIES: Final = 5
+"""How often a candidate that gateways take out gets traffic without a person's word. Each costs a few fallbacks."""
+
+REFLEX_SECONDS: Final = 3.0
+"""How long it has none in between."""
 
 _STAYS_HELD = (HoldReason.REFLEX, HoldReason.GUARDRAIL)
 
@@ -44,11 +52,24 @@ def obey_guardrails(
 
 
 def obey_gateways(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
-    """Return the hold of a candidate that gateways have taken out by themselves, None where nothing is to do.
+    """Return the hold of a candidate that gateways have taken out by themselves, and the end of that hold.
+
+    It is tried again by itself, :data:`REFLEX_TRIES` times in all: what a few failures could not show to the guardrails
+    a few more will, and a fault that passed does not end a release. After the last try a person decides, and so where a
+    person's word was awaited already.
 
     It takes the place of a pause that would end by itself, and of one that a person ends without knowing of it. A gate
     of the plan is reached again after it.
     """
+    held = release.hold if release.hold is not None and release.hold.reason is HoldReason.REFLEX else None
+    if held is not None and held.until is not None and seen.now >= held.until:
+        again = f"the candidate gets traffic again, try {release.tries + 2} of {REFLEX_TRIES}"
+        return Move(
+            event=Event.RESUME,
+            cause=again,
+            changes={"hold": None, "tries": release.tries + 1},
+            publish=True,
+        )
     if not seen.taken_out:
         return None
     worst = max(seen.taken_out, key=lambda one: one.log_likelihood)
@@ -65,8 +86,12 @@ def obey_gateways(release: Release, deployment: Deployment, seen: Situation) -> 
         f"there failed, {sentences.to_one(worst.log_likelihood)} for a version that fails every other request; no "
         "guardrail has failed yet"
     )
-    message = f"{cause} (lastgood resume {deployment.name} sends it traffic again)"
-    changes = {"hold": Hold(HoldReason.REFLEX, message)}
+    until, then = None, f"lastgood resume {deployment.name} sends it traffic again"
+    if release.tries + 1 < REFLEX_TRIES and _goes_on_by_itself(
+        release
+    ):  # a few more requests may be all that the guardrails lack
+        until, then = seen.now + REFLEX_SECONDS, f"it gets traffic again after {REFLEX_SECONDS:g} s"
+    changes = {"hold": Hold(HoldReason.REFLEX, f"{cause} ({then})", until)}
     event = Event.HOLD if release.phase is Phase.PROGRESSING else None
     told = {"reflexes": [msgspec.structs.asdict(one) for one in seen.taken_out]}
     return Move(event=event, cause=cause, changes=changes, findings=seen.findings, told=told)

@@ -6,11 +6,10 @@ from lastgood.gateway.telemetry import Telemetry, bucket_of
 
 
 class Account:
-    """Writes down what became of the flights that their version did not answer well. ``flights`` are those under way."""
+    """Writes down what became of the flights that their version did not answer well."""
 
-    def __init__(self, telemetry: Telemetry, flights: dict[int, Flight]) -> None:
+    def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._flights = flights
 
     def blame(
         self, flight: Flight, latency: int | None, *, invalid: bool = False, timed_out: bool = False
@@ -27,8 +26,8 @@ class Account:
         else:
             flight.order = None
             order.end(flight.place, tally, bucket, bad, flight.key)
-        if tally.reflex is not None and tally.reflex.failed(*self._telemetry.failures(tally.beside)):
-            self._close_release(flight.release)
+        if tally.reflex is not None:  # once it has tripped nobody is sent, but what was sent still counts
+            tally.reflex.failed(*self._telemetry.failures(tally.beside))
 
     def leave_release(self, flight: Flight) -> None:
         """Count a request that says nothing (more) of its version: in no arm of the release."""
@@ -41,13 +40,3 @@ class Account:
         if flight.order is not None:
             flight.order.leave(flight.place)
             flight.order = None
-
-    def _close_release(self, release: int | None) -> None:
-        """Count nothing more for either arm: the candidate is asked no more, so nothing can be compared.
-
-        What is over and waited for those under way has its turn now.
-        """
-        for flight in self._flights.values():
-            if flight.release == release:
-                self.leave_order(flight)
-                flight.tally = flight.tally.outside

@@ -36,7 +36,7 @@ class Dispatcher:
         self.table = _EMPTY
         self.flights: dict[int, Flight] = {}
         self._telemetry = telemetry
-        self._account = Account(telemetry, self.flights)
+        self._account = Account(telemetry)
         self._ways = Ways(settings, self._account, fail=self._fail, withdraw=self._withdraw)
         self._next = 0
         self._cap = self._ways.cap
