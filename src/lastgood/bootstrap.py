@@ -55,6 +55,7 @@ from lastgood.store.traffic import SqlTraffic
 from lastgood.store.versions import SqlVersions
 from lastgood.supervise.fleet import LocalFleet
 from lastgood.wire import private
+from lastgood.wire.structs import learn_structs
 
 _RUN_FOLDERS: Final = ("hosts", "reports", "logs")
 
@@ -216,6 +217,7 @@ def _rehearsals(
 
 def open_services(settings: Settings) -> Services:
     """Open the store and wire everything; :func:`close` lets go of it again."""
+    learn_structs()
     prepare(settings)
     out = _open_outside(settings)
     inside = _inside(settings, out)

@@ -18,6 +18,7 @@ from lastgood.supervise.supervisor import Command, Role, RunLock, Supervisor, li
 from lastgood.wire import private
 from lastgood.wire.fleet import read_observed
 from lastgood.wire.page import RoutePage
+from lastgood.wire.structs import learn_structs
 
 _START_SECONDS: Final = 30.0
 log = logging.getLogger("lastgood")
@@ -45,6 +46,7 @@ def serve(settings: Settings, announce: Callable[[Serving], None]) -> None:
 
     :raises LastgoodError: ``conflict`` when a server runs on this home already or a port is taken.
     """
+    learn_structs()
     prepare(settings)
     lock = RunLock.take(settings.run)
     _warn_of_readers(settings)
