@@ -7,7 +7,7 @@ import pytest
 from store_samples import Stores, open_stores
 
 # One process for each step, or a catalog with a synchronous commit for each: a kill at every point takes long there.
-SLOW_KILLS = ("CommandRig", "IcebergRig")
+SLOW_KILLS = ("CommandRig", "IcebergRig", "PostgresRig")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

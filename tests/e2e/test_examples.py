@@ -9,7 +9,11 @@ import pytest
 from project import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]-*.sh"))
+QUICK = ("01-first-version", "03-bad-candidate")
+EXAMPLES = [
+    pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow)
+    for path in sorted((ROOT / "examples").glob("[0-9][0-9]-*.sh"))
+]
 
 
 def _environment() -> dict[str, str]:
@@ -24,7 +28,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_the_example_runs(example: Path) -> None:
     """It exits 0: each command in it did what the example says."""
     done = subprocess.run(

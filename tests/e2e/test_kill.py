@@ -22,6 +22,8 @@ false_rollback_rate: 1%
 watch: 2s
 """
 
+pytestmark = pytest.mark.slow
+
 
 def _controller(project: Project) -> int:
     return project.controller_pid()

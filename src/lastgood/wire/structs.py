@@ -20,7 +20,7 @@ def learn_structs() -> None:
                 msgspec.json.Decoder(struct)
 
 
-def _below(kind: type) -> Iterator[type]:
+def _below(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
     for one in kind.__subclasses__():
         yield one
         yield from _below(one)
