@@ -28,10 +28,10 @@ PLAN = """\
 strategy: canary
 steps:
   - weight: 10%
-    for: 2s
+    for: 1s
     samples: 100
   - weight: 50%
-    for: 2s
+    for: 1s
     samples: 300
 guardrails:
   - metric: health
@@ -41,7 +41,7 @@ guardrails:
     quantile: p99
     max: 500ms
 false_rollback_rate: 1%
-watch: 2s
+watch: 1s
 """
 
 
