@@ -17,8 +17,10 @@ def test_a_server_starts_over_broken_files_and_serves(tmp_path: Path, content: b
             path.write_bytes(content)
         project.start()
         eventually(lambda: project.infer()[0] == 200, "the second server answers")
-        hosts = eventually(project.hosts, "the supervisor says what runs")
+        eventually(
+            lambda: project.hosts().get("1", {}).get("state") == "ready",
+            "the supervisor says that the version's host is ready",
+        )
 
     assert {"settings.json", "api.json", "observed.json", "desired.json"} <= {path.name for path in lost}
     assert any(path.parent.name == "hosts" and ".spec" not in path.name for path in lost)
-    assert hosts["1"]["state"] == "ready"
