@@ -245,9 +245,39 @@ def test_a_plan_that_nothing_but_health_can_stop_is_warned_of(project, rules, st
     linted = run("plan", "lint", "toothless.yaml", "--deployment", "churn")
 
     assert (checked.exit_code, linted.exit_code) == (0, 0)
+    warnings = json.loads(run("plan", "check", "toothless.yaml", "--json").stdout)["warnings"]
+    assert any("Nothing but health" in one["sentence"] for one in warnings) is not stops
     for text in (checked.stdout, linted.stdout):
         assert ("Nothing but health can stop a release by this plan" in text) is not stops
     assert ("is rolled back by chance" in checked.stdout) is stops
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("strategy: all_at_once\n", None),
+        ("strategy: all_at_once\nwatch: 0s\n", "'watch: 0s'"),
+        (
+            "strategy: all_at_once\nguardrails:\n  - {metric: errors, on_fail: hold}\n",
+            "every 'max' only tells then",
+        ),
+        (
+            "strategy: all_at_once\nguardrails:\n  - {metric: errors, dry_run: true}\n",
+            "no guardrail has a 'max'",
+        ),
+        ("strategy: blue_green\nguardrails:\n  - {metric: errors, on_fail: hold}\n", None),
+    ],
+)
+def test_all_traffic_at_once_that_no_limit_can_take_back_is_warned_of(project, text, said):
+    """Nothing is measured before, and no comparison is possible after: only a hard limit that rolls back acts."""
+    Path("bold.yaml").write_text(text)
+    shown = run("plan", "check", "bold.yaml").stdout
+    warnings = json.loads(run("plan", "check", "bold.yaml", "--json").stdout)["warnings"]
+
+    assert ("all_at_once" in "".join(one["sentence"] for one in warnings)) is (said is not None)
+    assert said is None or any(said in one["sentence"] for one in warnings)
+    assert all(f"Warning: {one['sentence']} {one['next']}" in shown for one in warnings)
+    assert shown.count("Warning: ") == len(warnings)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lastgood.analysis import sentences
-from lastgood.domain.plan import Guardrail, Metric, OnFail, Plan, StepKind, UnitsChoice
+from lastgood.domain.plan import Guardrail, Metric, OnFail, Plan, StepKind, Strategy, UnitsChoice
 from lastgood.domain.route import FULL_WEIGHT
 from lastgood.domain.traffic import TrafficMinute
 
@@ -22,7 +22,7 @@ class Trap(msgspec.Struct, frozen=True, kw_only=True):
 def traps(plan: Plan, minutes: Sequence[TrafficMinute]) -> tuple[Trap, ...]:
     """Return the traps of a plan: those that it shows by itself, then those that stable's ``minutes`` show."""
     found = [trap for one in plan.guardrails if (trap := _one_request(one)) is not None]
-    found = [*only_health(plan), *found]
+    found = [*only_health(plan), *_unmeasured(plan), *found]
     per_minute = _per_minute(minutes)
     return tuple(found) if per_minute is None else (*found, *_too_slow(plan, per_minute))
 
@@ -35,6 +35,27 @@ def only_health(plan: Plan) -> list[Trap]:
     does = "every other guardrail only alerts or is on a dry run" if others else "there is no other guardrail"
     sentence = f"Nothing but health can stop a release by this plan: {does}."
     return [Trap(guardrail=None, sentence=sentence, next="Give one an 'on_fail' of rollback or hold.")]
+
+
+def _unmeasured(plan: Plan) -> list[Trap]:
+    """Return a trap when a candidate gets all traffic at once and no limit can take it back from there.
+
+    Comparisons need traffic on stable beside it, and a version that has all traffic cannot be held any more.
+    """
+    limits = [one for one in plan.guardrails if one.maximum is not None and not one.dry_run]
+    if plan.strategy is not Strategy.ALL_AT_ONCE:
+        return []
+    if not plan.watch:
+        sentence = "With all_at_once and 'watch: 0s' the candidate is not judged once it has traffic, not even its health."
+        return [Trap(guardrail=None, sentence=sentence, next="Give a 'watch' such as 10m, or use canary.")]
+    if any(one.on_fail is OnFail.ROLLBACK for one in limits):
+        return []
+    sentence = (
+        "With all_at_once nothing is measured before all traffic is on the candidate, and only health goes back after "
+        "that: " + ("every 'max' only tells then." if limits else "no guardrail has a 'max'.")
+    )
+    then = "Give a guardrail a 'max' and 'on_fail: rollback', or use canary."
+    return [Trap(guardrail=None, sentence=sentence, next=then)]
 
 
 def _stops(plan: Plan, guardrail: Guardrail) -> bool:

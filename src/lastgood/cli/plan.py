@@ -15,6 +15,7 @@ from lastgood.cli.session import Session
 from lastgood.errors import Code, LastgoodError
 
 if TYPE_CHECKING:
+    from lastgood.analysis.traps import Trap
     from lastgood.domain.plan import Plan
 
 _SEED = 1  # the same plan and the same traffic give the same answer
@@ -29,16 +30,24 @@ def plan() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def check(session: Session, file: Path) -> None:
     """Check a plan FILE and say in words what it does. Needs no server."""
+    from lastgood.analysis.traps import traps
     from lastgood.domain.plan_file import parse_plan
 
     found = parse_plan(read_plan(file), source=str(file))
+    caught = traps(found, ())
     refusals = _refusals_here(session, found)
     notes = [styled(f"This project's settings would refuse it: {one}", "yellow") for one in refusals]
     told = [one.as_data() for one in refusals]
     session.output.result(
-        {**msgspec.to_builtins(found), "refused": told[0] if told else None, "refusals": told},
+        {
+            **msgspec.to_builtins(found),
+            "warnings": caught,
+            "refused": told[0] if told else None,
+            "refusals": told,
+        },
         f"{file} is a valid plan.",
         *in_words(found),
+        *(styled(_warning(one), "yellow") for one in caught),
         *notes,
     )
 
@@ -105,8 +114,12 @@ def lint(session: Session, file: Path, deployment: str) -> None:
             "warnings": caught,
         },
         *lint_words.told(found, deployment, view, limits),
-        *(styled(f"Warning: {one.sentence} {one.next}", "yellow") for one in caught),
+        *(styled(_warning(one), "yellow") for one in caught),
     )
+
+
+def _warning(trap: "Trap") -> str:
+    return f"Warning: {trap.sentence} {trap.next}"
 
 
 for _command in (check, lint, schema):

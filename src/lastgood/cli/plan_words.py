@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Final
 
-from lastgood.cli.output import styled
 from lastgood.cli.plan_data_words import data_in_words
 from lastgood.cli.wording import duration, percent
 
@@ -142,9 +141,8 @@ def _rates(plan: "Plan") -> "list[RenderableType]":
     from lastgood.analysis.traps import only_health
 
     rate = percent(plan.false_rollback_rate * 100)
-    warnings = [styled(f"Warning: {one.sentence} {one.next}", "yellow") for one in only_health(plan)]
     by_chance = f"A harmless candidate is rolled back by chance in at most {rate} of releases."
-    lines: list[RenderableType] = [*warnings] if warnings else [by_chance]
+    lines: list[RenderableType] = [] if only_health(plan) else [by_chance]
     shares = [f"{one.name} {percent(round(one.share * 100, 2))}" for one in plan.guardrails if one.share]
     if len(shares) > 1:
         lines.append(f"Of that chance: {', '.join(shares)}.")
