@@ -157,7 +157,7 @@ def v2_body(rows: Any, *, name: str = "input", datatype: str = "FP32", **more: A
     return json.dumps({"inputs": [given], **more}).encode()
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 120.0) -> Any:
     """Poll until ``condition`` is true and return its value; fail the test at the deadline."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -184,9 +184,10 @@ def running_host(spec: HostSpec, run: Path) -> Iterator[tuple[subprocess.Popen[b
     try:
 
         def settled() -> HostStatus | None:
+            ended = process.poll() is not None  # looked at first: what it says comes before its end
             status = read_status(run, spec.key)
             if status is None or status.pid != process.pid or status.state is HostState.STARTING:
-                assert process.poll() is None, "the host ended without a word"
+                assert not ended, "the host ended without a word"
                 return None
             return status
 

@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,8 +26,10 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from free_ports import free_port
+
 ACCOUNT = "postgres"  # the server refuses to run as root; Debian's package makes this one
-START_SECONDS = 60
+START_SECONDS = 180
 CONFIGURATION = """
 listen_addresses = '127.0.0.1'
 port = {port}
@@ -100,7 +101,7 @@ def url_of(name: str, **others: str) -> str:
 
 def _start() -> str:
     home = Path(tempfile.mkdtemp(prefix="lastgood-pg-"))
-    programs, data, port = binaries(), home / "data", _free_port()
+    programs, data, port = binaries(), home / "data", free_port()
     _give(home)
     subprocess.run(
         [*_as_account(), programs / "initdb", "-D", data, "-U", ACCOUNT, "-A", "trust", "-E", "UTF8",
@@ -151,9 +152,3 @@ def _give(home: Path) -> None:
     if os.geteuid() == 0:
         account = pwd.getpwnam(ACCOUNT)
         os.chown(home, account.pw_uid, account.pw_gid)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

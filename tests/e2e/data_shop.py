@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-from project import SIGNATURE, Project
+from project import DEADLINE_SECONDS, SIGNATURE, Project
 
 from lastgood.domain.snapshot import Quarantine
 from lastgood.sources.sqlite import SqliteSource
@@ -34,7 +34,7 @@ data:
   source: features
   migrate: [python3, migrate.py]
   hold: true
-{LIMIT}watch: 60s
+{LIMIT}watch: 10m
 """
 SETTINGS = """
 trust_plan_commands = true
@@ -51,7 +51,7 @@ import numpy as np
 
 
 def load():
-    features = sqlite3.connect({path!r}, timeout=10, isolation_level=None, check_same_thread=False)
+    features = sqlite3.connect({path!r}, timeout=60, isolation_level=None, check_same_thread=False)
 
     def predict(inputs):
         answers, implausible = [], []
@@ -98,7 +98,7 @@ class Shop:
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection as any application has one."""
-        return sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        return sqlite3.connect(self.path, timeout=120, isolation_level=None)
 
     def register(
         self, label: str, *, column: str = "born", age: str = "2026 - born", implausible: str = "False"
@@ -185,7 +185,7 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(DEADLINE_SECONDS)
         assert not self._thread.is_alive()
 
     def _run(self) -> None:

@@ -8,7 +8,7 @@ from project import GOOD, Load, Project, serving
 
 WAYS = {
     "raises": "raise RuntimeError('a column is missing')",
-    "raises for some rows": "if (x > 90).any():\n    raise ValueError('unseen category')\nreturn {'y': x * 2.0}",
+    "raises for some rows": "if (x > 60).any():\n    raise ValueError('unseen category')\nreturn {'y': x * 2.0}",
     "nan": "return {'y': x * np.nan}",
     "wrong shape": "return {'y': np.zeros((len(x), 7))}",
     "wrong number of rows": "return {'y': np.zeros((len(x) + 1, 1))}",

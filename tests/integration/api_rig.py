@@ -49,7 +49,7 @@ def write_artifact(folder: Path, content: str) -> Path:
     return path
 
 
-def until(check: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+def until(check: Callable[[], Any], *, seconds: float = 120.0) -> Any:
     """Return the first true answer of ``check``, or fail."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -28,7 +28,7 @@ from lastgood.wire.page import RoutePage
 from lastgood.wire.process import PARENT_PID
 from lastgood.wire.reports import WorkerReport, read_reports
 
-DEADLINE = 15.0
+DEADLINE = 60.0
 STATUSES = {
     "bad": Status.BAD_INPUT,
     "error": Status.MODEL_ERROR,

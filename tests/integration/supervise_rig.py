@@ -58,7 +58,7 @@ def supervising(run: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
         left = pids(run)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert not [pid for pid in left if is_alive(pid)]
         assert read_observed(run).hosts == {}
     finally:

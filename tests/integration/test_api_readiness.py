@@ -104,7 +104,7 @@ def run(folder, *arguments):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

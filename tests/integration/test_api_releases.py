@@ -156,13 +156,13 @@ def test_a_rollback_does_not_queue_behind_questions(rig, monkeypatch):
         caller.start()
     try:
         for _ in range(16):
-            assert waiting.acquire(timeout=20)
+            assert waiting.acquire(timeout=60)
         asking = threading.Thread(
             target=lambda: answers.append(rig.post("deployments/churn/rollback").json()["label"])
         )
         callers.append(asking)
         asking.start()
-        asking.join(20)
+        asking.join(60)
         assert answers == ["v1.0"]
     finally:
         gate.set()
@@ -189,7 +189,7 @@ def test_a_stuck_deployment_blocks_no_other_ones_rollback(rig, monkeypatch):
     for caller in callers:
         caller.start()
     try:
-        assert all(entered.acquire(timeout=20) for _ in callers)
+        assert all(entered.acquire(timeout=60) for _ in callers)
         further = [rig.post(f"deployments/stuck/{command}") for command in ("rollback", "abort") * 5]
         answers = [(answer.status_code, answer.json()["code"]) for answer in further]
         other = rig.post("deployments/churn/rollback")

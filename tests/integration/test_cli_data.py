@@ -34,7 +34,7 @@ def change(folder, script):
 
 
 def release(project, label, plan="once.yaml"):
-    given = ("--plan", plan, "--wait", "--timeout", "30s")
+    given = ("--plan", plan, "--wait", "--timeout", "120s")
     return project.run("release", "churn", "--version", label, *given)
 
 

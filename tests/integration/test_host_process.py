@@ -104,7 +104,7 @@ def test_callable_from_file_folder_and_environment(tmp_path: Path) -> None:
 def refused(spec: Any, run: Path) -> tuple[str, str]:
     with running_host(spec, run) as (process, status):
         assert status.state is HostState.FAILED
-        assert process.wait(10) == 3
+        assert process.wait(60) == 3
         assert not Path(spec.socket).exists()
     return status.code, status.error
 
@@ -227,7 +227,7 @@ def exchange(path: str, bodies: list[bytes]) -> list[tuple[Status, bytes]]:
     """Send all bodies in one write and return the answers in the order of the requests."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
-        client.settimeout(20)
+        client.settimeout(60)
         client.sendall(b"".join(pack(i, Request.INFER, b"demo", body) for i, body in enumerate(bodies)))
         return read_answers(client, len(bodies))
 
@@ -286,7 +286,7 @@ def test_slow_reader_blocks_nobody(tmp_path: Path) -> None:
         wait_for(push)
         assert sent < len(frames), "the host must stop reading from who does not read"
         slow.setblocking(True)
-        slow.settimeout(20)
+        slow.settimeout(60)
         rest = threading.Thread(target=lambda: slow.sendall(frames[sent:]))
         rest.start()
         answers = read_answers(slow, count)
@@ -300,7 +300,7 @@ def test_garbage_on_the_socket_ends_only_that_connection(tmp_path: Path) -> None
     spec = host_spec(tmp_path, save_source(tmp_path, DOUBLE), Format.CALLABLE, factory="scorer:make")
     with running_host(spec, tmp_path), socket.socket(socket.AF_UNIX) as client:
         client.connect(spec.socket)
-        client.settimeout(20)
+        client.settimeout(60)
         client.sendall(b"\xff" * 64)
 
         assert client.recv(1) == b""
@@ -317,7 +317,7 @@ def test_sigterm_drains(tmp_path: Path) -> None:
             wait_for(lambda: not connects(spec.socket))
             status, _ = client.infer("demo", v2_body([[1, 2]], name="x"))
             assert status is Status.OK
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert not Path(spec.socket).exists()
 
 
@@ -365,7 +365,7 @@ def test_leak_ends_only_the_host(tmp_path: Path) -> None:
         status, answer = client.infer("demo", v2_body([[77, 0]], name="x"))
         assert status is Status.MODEL_ERROR
         assert b"MemoryError" in answer
-        assert process.wait(10) != 0
+        assert process.wait(60) != 0
         said = read_status(tmp_path, spec.key)
 
     assert said is not None

@@ -19,7 +19,7 @@ from lastgood.store.releases import SqlReleases
 from lastgood.store.versions import SqlVersions
 
 FAST, SLOW, DEAD = (Channel(webhook=f"http://{name}/") for name in ("fast", "slow", "dead"))
-LIMIT = 20.0
+LIMIT = 60.0
 VERSION = Version(
     model="churn",
     number=0,

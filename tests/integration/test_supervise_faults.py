@@ -56,7 +56,7 @@ def test_broken_files_stop_nothing(run: Path) -> None:
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("shared", ["key", "socket"])

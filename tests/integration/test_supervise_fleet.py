@@ -178,7 +178,7 @@ def test_the_wish_is_written_only_when_it_changes(run: Path) -> None:
 def ask_worker(run: Path) -> int:
     import socket
 
-    with socket.create_connection(("127.0.0.1", int((run / "port").read_text())), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", int((run / "port").read_text())), timeout=60) as client:
         return int(client.recv(32))
 
 
@@ -218,7 +218,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_takes_over(run: Path) -
         assert not [pid for pid in old if is_alive(pid)]
     finally:
         second.send_signal(signal.SIGTERM)
-        assert second.wait(30) == 0
+        assert second.wait(60) == 0
 
 
 def before_socket(run: Path) -> str:
