@@ -62,6 +62,8 @@ def plan_reference() -> str:
         *(_part(kind.__name__, f"`metric: {metric}`", parts) for metric, kind in GUARDRAIL_KINDS.items()),
         "## Data",
         _part("DataDocument", "`data`", parts),
+        "## Drills",
+        _part("DrillDocument", "`drill`", parts),
         "## Notifications",
         _part("ChannelDocument", "`notify`", parts),
         "## Examples",

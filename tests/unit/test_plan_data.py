@@ -3,7 +3,7 @@
 import pytest
 
 from lastgood.cli.plan_words import in_words
-from lastgood.domain.plan import DataPlan, OnRollback
+from lastgood.domain.plan import DataPlan, DrillPlan, OnRollback
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.plan_schema import plan_schema
 from lastgood.errors import Code, LastgoodError
@@ -42,7 +42,20 @@ def test_every_default_of_the_schema_is_the_one_in_force():
     assert parse_plan(migrated + keys) == parse_plan(migrated)
 
 
+def test_drills_are_read_and_told_in_words():
+    """A plan says how often the rollback is rehearsed, or nothing of it."""
+    assert parse_plan("drill: {every: 1d}").drill == DrillPlan(every=86_400.0)
+    assert parse_plan("strategy: canary").drill is None
+    assert "Rehearses the rollback once the release is over, then every 1d" in told("drill: {every: 24h}")
+    assert "Rehearses" not in told("strategy: canary")
+
+
 FAULTS = [
+    ("drill: {}", 1, 8, "every: 24h"),
+    ("drill: 24h", 1, 8, "a mapping"),
+    ("drill: {every: 24}", 1, 16, "a duration"),
+    ("drill: {every: 59s}", 1, 16, "at least 1m"),
+    ("drill: {evry: 24h}", 1, 9, "Did you mean 'every'?"),
     ("data: {}", 1, 7, "source: features"),
     ("data: features", 1, 7, "a mapping"),
     ("data:\n  source: F-1", 2, 11, "small letters"),

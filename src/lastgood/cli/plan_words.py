@@ -45,6 +45,11 @@ def in_words(plan: "Plan") -> "list[RenderableType]":
             f"  {len(plan.steps) + 2}. The guardrails that can go on for {duration(plan.watch)} more."
         )
     lines += [] if plan.data is None else data_in_words(plan.data)
+    if plan.drill is not None:
+        lines.append(
+            f"Rehearses the rollback once the release is over, then every {duration(plan.drill.every)}, while no release "
+            "is under way; a rehearsal that fails is told."
+        )
     lines.append("Guardrails:")
     lines += [f"  {_guardrail(one)}" for one in plan.guardrails]
     lines += _rates(plan)

@@ -101,6 +101,19 @@ class Metric(StrEnum):
     INVALID_OUTPUT = "invalid_output"  # answers with NaN, infinity or the wrong shape
     LATENCY = "latency"  # seconds from gateway to host and back
     COUNTER = "counter"  # a bad/total counter that the version itself reports
+    ACCURACY = "accuracy"  # labelled rows whose class was predicted
+    PRECISION = "precision"  # rows predicted to be of the class of interest that are
+    RECALL = "recall"  # rows of the class of interest that were predicted to be
+    F1 = "f1"  # the harmonic mean of both
+    MEAN = "mean"  # the labels' own mean: a reward
+    MAE = "mae"  # how far a predicted number is from the label, in the mean
+
+
+CONFUSIONS: Final = frozenset((Metric.ACCURACY, Metric.PRECISION, Metric.RECALL, Metric.F1))
+"""KPIs that are a number of wrong rows of a total."""
+
+KPIS: Final = CONFUSIONS | {Metric.MEAN, Metric.MAE}
+"""Metrics that need labels."""
 
 
 class LatencyTest(StrEnum):
@@ -118,6 +131,23 @@ DEFAULT_PROOF: Final = (Margin(MarginKind.ODDS, 2.0), Margin(MarginKind.ABSOLUTE
 DEFAULT_QUANTILES: Final = (0.5, 0.9, 0.98, 0.998)
 
 
+class KpiTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """How a KPI guardrail reads a prediction and its label.
+
+    ``output`` names the output that is looked at (empty for the only or first one). With a ``threshold`` that output is
+    a score, and a row is predicted to be ``positive`` from there on; ``positive`` is the class of interest as
+    :func:`lastgood.domain.kpi.class_of` writes it. A label counts once its prediction is ``after`` seconds old. A
+    mean's values from ``low`` to ``high`` are told apart; others count as the nearer end.
+    """
+
+    output: str = ""
+    positive: str = ""
+    threshold: float | None = None
+    after: float = 0.0
+    low: float = 0.0
+    high: float = 1.0
+
+
 class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
     """A metric with a bound and what to do when it is broken.
 
@@ -130,6 +160,9 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
     ``counter`` names the version's own counter. ``misses`` health checks in a row fail. ``share`` is this
     guardrail's part of the plan's ``false_rollback_rate``, 0 for those that compare nothing. A ``dry_run`` guardrail
     is judged at the whole rate and shown, and nothing follows from it.
+
+    ``kpi`` is set for the metrics that need labels. Their trials are labelled rows, and ``margin``, ``min_bad`` and
+    ``maximum`` are about wrong ones; of a mean the margin is a part of its range. ``min_samples`` are labelled rows.
     """
 
     name: str
@@ -149,6 +182,7 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 0.0
     no_data: NoData = NoData.HOLD
     dry_run: bool = False
+    kpi: KpiTerms | None = None
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +219,12 @@ class DataPlan(msgspec.Struct, frozen=True, kw_only=True):
     hold: bool = False
 
 
+class DrillPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the rollback is rehearsed while what the plan has made stable serves: ``every`` so many seconds."""
+
+    every: float
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a release runs. Durations are seconds, ``false_rollback_rate`` is a probability per release.
 
@@ -211,6 +251,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rollback_deadline: float = 30.0
     notify: tuple[Channel, ...] = ()
     data: DataPlan | None = None
+    drill: DrillPlan | None = None
 
     def weight_at(self, step: int) -> int:
         """Return the weight in force at ``step``: that of the last weight step up to it, else 0."""

@@ -2,7 +2,7 @@
 
 The JSON Schema (:mod:`lastgood.domain.plan_schema`) and the plan reference are made from these structs, so each
 key says all of it here, those of guardrails in :mod:`lastgood.domain.plan_guardrails`, those of data in
-:mod:`lastgood.domain.plan_data`. Turning a document into a
+:mod:`lastgood.domain.plan_data`, those of drills in :mod:`lastgood.domain.plan_drill`. Turning a document into a
 :class:`~lastgood.domain.plan.Plan`, with the rules that span keys, is :mod:`lastgood.domain.plan_file`.
 """
 
@@ -14,6 +14,7 @@ from msgspec import Meta
 from lastgood.domain.channel import REFERENCE_PATTERN
 from lastgood.domain.plan import MAX_GUARDRAILS, MAX_STEPS, OnDeadline, PromoteWhen, Strategy, UnitsChoice
 from lastgood.domain.plan_data import DataDocument
+from lastgood.domain.plan_drill import DrillDocument
 from lastgood.domain.plan_guardrails import GuardrailDocument
 from lastgood.domain.plan_meaning import means
 from lastgood.domain.plan_quantity import UNTIL_RESUMED, Duration, Pause, Percent, Weight
@@ -224,5 +225,12 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         means(
             "The live data that goes back with the model: captured before the release, perhaps migrated by it. "
             "Default: none."
+        ),
+    ] = None
+    drill: Annotated[
+        DrillDocument | None,
+        means(
+            "How often the rollback is rehearsed while the released version serves. Default: only when somebody types "
+            "'lastgood drill'."
         ),
     ] = None

@@ -18,6 +18,7 @@ from lastgood.domain.plan import (
     UnitsChoice,
 )
 from lastgood.domain.plan_data import DataDocument
+from lastgood.domain.plan_drill import DrillDocument
 from lastgood.domain.plan_guardrails import GUARDRAIL_KINDS, Compare
 from lastgood.domain.plan_quantity import decode_quantity
 from lastgood.errors import LastgoodError
@@ -47,6 +48,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "units": tuple(map(str, UnitsChoice)),
     "on_rollback": tuple(map(str, OnRollback)),
 }
+_PARTS: Final[dict[str, type]] = {"$.data": DataDocument, "$.drill": DrillDocument}
 
 
 def decode_part(placed: Placed, value: object, kind: type[_Document], path: str) -> _Document:
@@ -88,8 +90,8 @@ def _known_keys(placed: Placed, kind: type, path: str) -> list[str]:
         return ["metric", *_encoded_names(GUARDRAIL_KINDS[str(metric)])]
     if path.startswith("$.notify["):
         return ["webhook", "command", "secret"]
-    if path == "$.data":
-        return _encoded_names(DataDocument)
+    if path in _PARTS:
+        return _encoded_names(_PARTS[path])
     return _encoded_names(kind)
 
 
@@ -135,4 +137,6 @@ def _add(key: str) -> str:
         return "Add the counter that the version reports, such as 'counter: low_confidence'."
     if key == "source":
         return "Add the name of a data source of lastgood.toml, such as 'source: features'."
+    if key == "every":
+        return "Say how often, such as 'every: 24h'."
     return "Add it."

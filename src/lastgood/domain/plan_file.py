@@ -30,6 +30,7 @@ from lastgood.domain.plan_document import (
     PlanDocument,
     WeightStep,
 )
+from lastgood.domain.plan_drill import read_drill
 from lastgood.domain.plan_faults import decode_part, unknown_key
 from lastgood.domain.plan_guardrail_rules import compares, read_guardrails
 from lastgood.domain.route import FULL_WEIGHT
@@ -69,6 +70,7 @@ def parse_plan(text: str, *, source: str = "plan.yaml") -> Plan:
         rollback_deadline=_positive(placed, document, "rollback_deadline", fallback.rollback_deadline),
         notify=_channels(placed, document),
         data=read_data(placed, document.strategy, document.data),
+        drill=read_drill(placed, document.drill),
     )
 
 

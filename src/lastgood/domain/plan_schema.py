@@ -47,6 +47,7 @@ EXAMPLES: Final[tuple[dict[str, Any], ...]] = (
             "migrate_timeout": "10m",
             "hold": True,
         },
+        "drill": {"every": "24h"},
     },
 )
 
