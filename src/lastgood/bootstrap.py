@@ -1,14 +1,9 @@
 """Settings to services: the one place that sees all wings. Nothing happens on import."""
 
-import contextlib
-import fcntl
 import importlib.metadata
 import os
-import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -36,7 +31,7 @@ from lastgood.control.views import Views
 from lastgood.control.way_back import WaysBack
 from lastgood.control.way_back_links import Prover
 from lastgood.domain.version import Format, Signature
-from lastgood.errors import Code, LastgoodError
+from lastgood.home import open_database, prepare
 from lastgood.host.inspect import inspect_artifact
 from lastgood.integrations.git import git_state
 from lastgood.ports import Notifier
@@ -48,16 +43,12 @@ from lastgood.store.database import Database
 from lastgood.store.evidence import SqlEvidence
 from lastgood.store.journal import SqlJournal
 from lastgood.store.kept import SqlKept
-from lastgood.store.migrate import open_store
 from lastgood.store.outbox import SqlOutbox
 from lastgood.store.releases import SqlReleases
 from lastgood.store.traffic import SqlTraffic
 from lastgood.store.versions import SqlVersions
 from lastgood.supervise.fleet import LocalFleet
-from lastgood.wire import private
 from lastgood.wire.structs import learn_structs
-
-_RUN_FOLDERS: Final = ("hosts", "reports", "logs")
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,26 +73,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     fleet: LocalFleet
     router: PageRouter
     database: Database
-
-
-def prepare(settings: Settings) -> None:
-    """Make the home and run folders and the API token, for their owner only; harmless when they are there.
-
-    :raises LastgoodError: ``refused`` when one of them is a link, or somebody else could write to it.
-    """
-    private.make_own_folder(Path(settings.home))
-    for folder in (settings.blobs, settings.run, *(settings.run / name for name in _RUN_FOLDERS)):
-        private.make_folder(folder)
-    if not private.has_content(settings.token_file):
-        with private.turn(Path(settings.home)):
-            if not private.has_content(settings.token_file):
-                private.write_file(settings.token_file, secrets.token_urlsafe(32).encode())
-
-
-def open_database(settings: Settings) -> Database:
-    """Open the store's file, which its owner alone can read, as SQLite then keeps the files beside it."""
-    private.make_file(settings.database)
-    return open_store(settings.database)
 
 
 class _Outside(msgspec.Struct, frozen=True):
@@ -310,33 +281,6 @@ def close(services: Services) -> None:
     services.fleet.close()
     services.router.close()
     services.database.close()
-
-
-@contextlib.contextmanager
-def controlling(settings: Settings, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Be the one process that changes routes on this machine, for as long as the block lasts.
-
-    :raises LastgoodError: ``conflict`` when another process still is after ``wait_seconds``.
-    """
-    prepare(settings)
-    descriptor = os.open(settings.run / "controller.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + wait_seconds
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise LastgoodError(
-                        Code.CONFLICT,
-                        "Another process controls this machine's routes.",
-                        "Give the command to the running server; see 'lastgood status'.",
-                    ) from None
-                time.sleep(0.02)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _notifiers(settings: Settings) -> dict[str, Notifier]:

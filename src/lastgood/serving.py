@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from lastgood.bootstrap import open_database, prepare
+from lastgood.home import open_database, prepare
 from lastgood.settings import Settings
 from lastgood.supervise.supervisor import Command, Role, RunLock, Supervisor, listen
 from lastgood.wire import private

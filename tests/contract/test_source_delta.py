@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyroaring
 from deltalake import DeltaTable, write_deltalake
 
+from lastgood.data_ports import DataSource
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource
 from lastgood.sources import arrow_rows
 from lastgood.sources.delta import create
 

@@ -16,8 +16,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 from pyiceberg.types import StringType
 
+from lastgood.data_ports import DataSource
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource
 from lastgood.sources.iceberg import create
 
 NAME = "shop.features"

@@ -8,8 +8,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from source_rigs.postgres import refused, run, schemas
 
+from lastgood.data_ports import DataSource
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource
 from lastgood.sources.postgres import create
 from postgres_server import database, url_of
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from api_rig import say_all_hosts_are_ready, settings_for, until, write_artifact
 
-from lastgood.bootstrap import controlling
+from lastgood.home import controlling
 
 AT_ONCE = "strategy: all_at_once\nwatch: 0s\n"
 SLOW = "strategy: canary\nsteps:\n  - weight: 10%\n    for: 1h\nwatch: 0s\n"
@@ -44,7 +44,7 @@ class Project:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -67,15 +67,15 @@ class Project:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def close(self) -> None:
         self._over.set()
         if self._thread.is_alive():
-            self._thread.join(20)
+            self._thread.join(60)
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(60)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def project(tmp_path):
         opened.register("v1.0")
         opened.start()
         done = opened.run(
-            "release", "churn", "--version", "v1.0", "--plan", "once.yaml", "--wait", "--timeout", "30s"
+            "release", "churn", "--version", "v1.0", "--plan", "once.yaml", "--wait", "--timeout", "120s"
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "Deployed model version: v1.0"
@@ -127,9 +127,9 @@ def test_release_wait_ends_with_the_releases_exit_code(project):
             stdout=subprocess.PIPE,
             text=True,
         )
-        until(lambda: _phase(project) == "progressing", seconds=30)
+        until(lambda: _phase(project) == "progressing", seconds=120)
         assert project.run(command, "churn").returncode == 0
-        out, _ = waiting.communicate(timeout=30)
+        out, _ = waiting.communicate(timeout=120)
         ended[command] = (waiting.returncode, out.splitlines()[-1])
 
     assert ended == {
@@ -190,7 +190,7 @@ def test_rollback_finds_a_server_that_died_without_a_word(project):
         project.run("release", "churn", "--version", "v1.1", "--plan", "once.yaml", "--wait").returncode == 0
     )
     project.process.kill()
-    project.process.wait(20)
+    project.process.wait(60)
 
     done = project.run("rollback", "churn", "--json")
 
@@ -254,7 +254,7 @@ def test_a_second_controller_waits_for_the_first_and_takes_over(project):
 
     first.terminate()
 
-    assert first.wait(20) == 0
+    assert first.wait(60) == 0
     until(lambda: _pid(project) == project.process.pid)
     assert project.run("status", "churn").returncode == 0
     assert project.stop() == 0

@@ -13,6 +13,7 @@ import pytest
 
 from lastgood import bootstrap, serving
 from lastgood.errors import Code, LastgoodError
+from lastgood.home import prepare
 from lastgood.settings import Settings
 
 
@@ -73,7 +74,7 @@ def test_a_link_in_place_of_a_folder_is_refused(
         elsewhere.mkdir(mode=0o700)
     link.symlink_to(elsewhere)
     with pytest.raises(LastgoodError, match=name) as caught:
-        bootstrap.prepare(settings)
+        prepare(settings)
 
     assert caught.value.code is Code.REFUSED
     assert not elsewhere.exists() or list(elsewhere.iterdir()) == []
@@ -82,10 +83,10 @@ def test_a_link_in_place_of_a_folder_is_refused(
 @pytest.mark.parametrize("name", ["blobs", "run", "run/hosts"])
 def test_a_folder_that_others_may_write_is_refused(settings: Settings, name: str) -> None:
     """A folder whose content others could exchange is not used."""
-    bootstrap.prepare(settings)
+    prepare(settings)
     (Path(settings.home) / name).chmod(0o770)
     with pytest.raises(LastgoodError, match="written by others") as caught:
-        bootstrap.prepare(settings)
+        prepare(settings)
 
     assert caught.value.code is Code.REFUSED
 
@@ -93,11 +94,11 @@ def test_a_folder_that_others_may_write_is_refused(settings: Settings, name: str
 @pytest.mark.parametrize("content", [b"", b" \n"])
 def test_an_empty_token_is_made_again(settings: Settings, content: bytes) -> None:
     """A token that a power cut left empty is replaced; one that is there is kept."""
-    bootstrap.prepare(settings)
+    prepare(settings)
     settings.token_file.write_bytes(content)
-    bootstrap.prepare(settings)
+    prepare(settings)
     made = settings.token_file.read_text()
-    bootstrap.prepare(settings)
+    prepare(settings)
 
     assert len(made) >= 32
     assert settings.token_file.read_text() == made
@@ -106,13 +107,13 @@ def test_an_empty_token_is_made_again(settings: Settings, content: bytes) -> Non
 
 def test_a_token_behind_a_link_is_refused(settings: Settings, tmp_path: Path) -> None:
     """A link in the token's place is neither read nor followed."""
-    bootstrap.prepare(settings)
+    prepare(settings)
     known = tmp_path / "known"
     known.write_text("known to somebody else")
     settings.token_file.unlink()
     settings.token_file.symlink_to(known)
     with pytest.raises(LastgoodError, match="token") as caught:
-        bootstrap.prepare(settings)
+        prepare(settings)
 
     assert caught.value.code is Code.REFUSED
     assert known.read_text() == "known to somebody else"
@@ -120,11 +121,11 @@ def test_a_token_behind_a_link_is_refused(settings: Settings, tmp_path: Path) ->
 
 def test_processes_that_start_together_agree_on_one_token(settings: Settings) -> None:
     """Whatever token a process read after preparing is the one that stays."""
-    bootstrap.prepare(settings)
+    prepare(settings)
     settings.token_file.write_bytes(b"")
     code = (
-        "import sys; from lastgood import bootstrap; from lastgood.settings import Settings; "
-        "settings = Settings(home=sys.argv[1]); sys.stdin.read(); bootstrap.prepare(settings); "
+        "import sys; from lastgood.home import prepare; from lastgood.settings import Settings; "
+        "settings = Settings(home=sys.argv[1]); sys.stdin.read(); prepare(settings); "
         "print(settings.token_file.read_text())"
     )
     command = [sys.executable, "-c", code, settings.home]

@@ -35,6 +35,7 @@ from lastgood.control.routes import host_key
 from lastgood.control.views import Views
 from lastgood.control.way_back import WaysBack
 from lastgood.control.way_back_links import Prover
+from lastgood.data_ports import DataSource
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.event import EventDraft
 from lastgood.domain.golden import Golden
@@ -45,7 +46,6 @@ from lastgood.domain.snapshot import Schema
 from lastgood.domain.traffic import ArmCounts, StageCounts
 from lastgood.domain.version import Format, Version
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource
 from lastgood.settings import Settings
 from lastgood.store.evidence import SqlEvidence
 from lastgood.store.journal import SqlJournal
@@ -251,12 +251,13 @@ class FakePrograms:
 
 
 class World:
-    """One machine. ``crash_at`` names the effect at which the control plane dies, once."""
+    """One machine. ``store`` is the database's file, None for one in memory."""
 
     def __init__(
         self,
         sources: Mapping[str, Callable[[], DataSource]] | None = None,
         kept_data: Path = Path("home/data"),
+        store: Path | None = None,
     ) -> None:
         self.clock = 1_000.0
         self.sources = dict(sources or {})
@@ -268,7 +269,7 @@ class World:
             FakeReports(),
             FakeBlobs(),
         )
-        self.database = open_store(None)
+        self.database = open_store(store)
         self.versions = SqlVersions(self.database)
         self.store = SqlReleases(self.database)
         self.journal = SqlJournal(self.database)

@@ -51,7 +51,7 @@ def _by_server(session: Session, path: tuple[object, ...], following: Next, body
 
 def _took_control(session: Session, stack: contextlib.ExitStack, *, last: bool) -> bool:
     """Take the controller's place until the stack ends; False when another process has it, an error at the last try."""
-    from lastgood.bootstrap import controlling
+    from lastgood.home import controlling
 
     try:
         stack.enter_context(controlling(session.settings))

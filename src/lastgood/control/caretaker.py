@@ -15,10 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from lastgood.control.desk import Desk, Result, Work
+from lastgood.data_ports import DataSource, KeptStore
 from lastgood.domain.event import EventDraft
 from lastgood.domain.snapshot import DataTask, Kept, KeptKind, Quarantine
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource, KeptStore, ReleaseStore
+from lastgood.ports import ReleaseStore
 from lastgood.wire import private
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ import msgspec
 from lastgood.control.caretaker import Caretaker
 from lastgood.control.live_data import LiveData
 from lastgood.control.retention import Fate, Service, fates
+from lastgood.data_ports import KeptStore
 from lastgood.domain.release import Release
-from lastgood.ports import KeptStore, ReleaseStore
+from lastgood.ports import ReleaseStore
 
 WAIT_SECONDS: Final = 25.0
 

@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
+from lastgood.data_ports import DataSource
 from lastgood.domain.snapshot import DataTask, Quarantine, Snapshot
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource
 
 logger = logging.getLogger(__name__)
 Result = Snapshot | Quarantine | int | None

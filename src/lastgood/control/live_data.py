@@ -10,11 +10,11 @@ from typing import Final, Protocol
 from lastgood.control.data_moves import work_wanted
 from lastgood.control.desk import Desk, Result, Work
 from lastgood.control.moves import DataWork
+from lastgood.data_ports import DataSource
 from lastgood.domain.release import Release
 from lastgood.domain.snapshot import DataTask, Schema, Snapshot, misfits, restore_token, snapshot_token
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource
 
 logger = logging.getLogger(__name__)
 _FRESH_SECONDS: Final = 1.0
@@ -81,7 +81,7 @@ class LiveData:
     def schema(self, source: str) -> Schema:
         """Return what a source looks like now, not older than a second.
 
-        :raises LastgoodError: as :meth:`~lastgood.ports.DataSource.schema`.
+        :raises LastgoodError: as :meth:`~lastgood.data_ports.DataSource.schema`.
         """
         now = time.monotonic()
         known = self._schemas.get(source)

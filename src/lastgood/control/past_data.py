@@ -2,12 +2,13 @@
 
 from typing import Final
 
+from lastgood.data_ports import KeptStore
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import DataPlan, OnRollback, Plan
 from lastgood.domain.release import Release
 from lastgood.domain.snapshot import DataProgress, DataStage
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import KeptStore, ReleaseStore
+from lastgood.ports import ReleaseStore
 
 _LOOKED_AT: Final = 100
 """History entries; a version that served longer ago has no snapshot by any usual retention."""

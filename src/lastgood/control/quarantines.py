@@ -9,6 +9,7 @@ from lastgood.control.lookup import deployment_named
 from lastgood.control.moves import Move
 from lastgood.control.quarantine_views import QuarantineView, RestoreResult, view_of
 from lastgood.control.settling import Settling
+from lastgood.data_ports import KeptStore
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import DataPlan, Plan
 from lastgood.domain.release import Event, Kind, Release
@@ -23,7 +24,7 @@ from lastgood.domain.snapshot import (
     restore_token,
 )
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import KeptStore, ReleaseStore
+from lastgood.ports import ReleaseStore
 
 WAIT_SECONDS: Final = 25.0
 """So long an answer waits for what was begun; a caller that wants to know more asks again."""

@@ -11,12 +11,13 @@ from lastgood.control.golden import Ask, wrong_answer
 from lastgood.control.live_data import LiveData
 from lastgood.control.routes import host_key, host_socket, route_for
 from lastgood.control.way_back import WayBack, WaysBack
+from lastgood.data_ports import DataSource
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.route import RouteTable
 from lastgood.domain.snapshot import DataTask, Snapshot
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import Blobs, DataSource, Fleet
+from lastgood.ports import Blobs, Fleet
 from lastgood.settings import Settings
 from lastgood.wire.fleet import HostState
 from lastgood.wire.page import BUFFER_BYTES

@@ -12,10 +12,11 @@ from lastgood.control.observe import Observer
 from lastgood.control.past_data import check_still_kept, way_back_of_data
 from lastgood.control.registry import Registry
 from lastgood.control.settling import Settling
+from lastgood.data_ports import KeptStore
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.release import Kind, Phase, Release
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import KeptStore, ReleaseStore
+from lastgood.ports import ReleaseStore
 
 _TRIES = 50
 

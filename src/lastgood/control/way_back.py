@@ -3,11 +3,12 @@
 import msgspec
 
 from lastgood.control.past_data import way_back_of_data
+from lastgood.data_ports import KeptStore
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import OnRollback
 from lastgood.domain.release import Release
 from lastgood.domain.snapshot import DataStage, Snapshot
-from lastgood.ports import KeptStore, ReleaseStore
+from lastgood.ports import ReleaseStore
 
 
 class WayBack(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,11 +12,12 @@ from lastgood.control.golden import Ask, wrong_answer
 from lastgood.control.live_data import LiveData
 from lastgood.control.routes import host_key, host_socket
 from lastgood.control.way_back import WayBack
+from lastgood.data_ports import DataSource
 from lastgood.domain.readiness import Link, LinkName, LinkState
 from lastgood.domain.snapshot import DataTask, Snapshot
 from lastgood.domain.version import Version
 from lastgood.errors import LastgoodError
-from lastgood.ports import Blobs, DataSource, Fleet
+from lastgood.ports import Blobs, Fleet
 from lastgood.settings import Settings
 from lastgood.wire.fleet import HostState, HostStatus
 

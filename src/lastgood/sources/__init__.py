@@ -1,4 +1,4 @@
-"""Where live data is, and how it goes back: one module for each kind of source, all behind :class:`~lastgood.ports.DataSource`.
+"""Where live data is, and how it goes back: one module for each kind of source, all behind :class:`~lastgood.data_ports.DataSource`.
 
 Belongs here: capturing, verifying, staging, swapping and counting rows in a database, a table format or a folder. Does
 not belong here: when any of that happens (control), and what is known of snapshots (store).

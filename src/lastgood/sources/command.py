@@ -2,7 +2,7 @@
 
 A step gets ``{"step", "source", "token", "snapshot", "exports"}`` as JSON on its standard input and answers JSON on its
 standard output. What each step answers, and which exit status means what, is in ``docs/data-sources.md``. The programs
-keep the promises of :class:`~lastgood.ports.DataSource` themselves; this module runs them and believes no answer
+keep the promises of :class:`~lastgood.data_ports.DataSource` themselves; this module runs them and believes no answer
 that does not fit: a capture is read back through ``verify``, and a swap is asked for through ``swapped``.
 """
 
@@ -85,7 +85,7 @@ def create(name: str, options: Mapping[str, Any], kept: Path) -> "Command":
 
 
 class Command:
-    """The :class:`~lastgood.ports.DataSource` over programs. Safe from any thread."""
+    """The :class:`~lastgood.data_ports.DataSource` over programs. Safe from any thread."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from lastgood.ports import DataSource
+from lastgood.data_ports import DataSource
 from lastgood.sources.extra import needing
 from lastgood.sources.hidden_texts import HiddenTexts, has_password
 from lastgood.sources.options import Options

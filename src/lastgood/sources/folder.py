@@ -61,7 +61,7 @@ def create(name: str, options: Mapping[str, Any], kept: Path) -> "FolderSource":
 
 
 class FolderSource:
-    """The :class:`~lastgood.ports.DataSource` of one folder. ``reached`` is told each step that was finished."""
+    """The :class:`~lastgood.data_ports.DataSource` of one folder. ``reached`` is told each step that was finished."""
 
     provider = "folder"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lastgood.ports import DataSource
+from lastgood.data_ports import DataSource
 from lastgood.sources.extra import needing
 from lastgood.sources.hidden_texts import HiddenTexts
 from lastgood.sources.options import Options

@@ -35,7 +35,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 class LakeSource:
-    """The :class:`~lastgood.ports.DataSource` over one :class:`LakeTable`. Safe from any thread."""
+    """The :class:`~lastgood.data_ports.DataSource` over one :class:`LakeTable`. Safe from any thread."""
 
     def __init__(
         self, name: str, table: LakeTable, kept: Path, *, reached: Callable[[str], None] = lambda _: None

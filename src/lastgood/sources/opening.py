@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from lastgood.data_ports import DataSource
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource
 from lastgood.settings import Settings
 from lastgood.sources.tokens import checked
 from lastgood.wire import private

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from lastgood.data_ports import DataSource
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import DataSource
 from lastgood.sources.options import Options
 
 _LOCK_SECONDS: Final = 2.0

@@ -34,7 +34,7 @@ PROVIDER: Final = "postgres"
 
 
 class PostgresSource:
-    """The :class:`~lastgood.ports.DataSource` of one schema. Each call has a session of its own."""
+    """The :class:`~lastgood.data_ports.DataSource` of one schema. Each call has a session of its own."""
 
     def __init__(
         self,

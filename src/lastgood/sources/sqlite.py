@@ -56,7 +56,7 @@ def create(name: str, options: Mapping[str, Any], kept: Path) -> "SqliteSource":
 
 
 class SqliteSource:
-    """The :class:`~lastgood.ports.DataSource` of one SQLite file. ``reached`` is told each step that was finished."""
+    """The :class:`~lastgood.data_ports.DataSource` of one SQLite file. ``reached`` is told each step that was finished."""
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class Shelf(Protocol):
 
 
 class TrackedFolder(FolderSource):
-    """The :class:`~lastgood.ports.DataSource` of one folder that is on a shelf."""
+    """The :class:`~lastgood.data_ports.DataSource` of one folder that is on a shelf."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ _HERE: Final = select(kept).where(HERE).order_by(kept.c.source, kept.c.release, 
 
 
 class SqlKept:
-    """The :class:`~lastgood.ports.KeptStore` in the database."""
+    """The :class:`~lastgood.data_ports.KeptStore` in the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import uvicorn
 
-from lastgood.bootstrap import Services, close, controlling, open_services
+from lastgood.bootstrap import Services, close, open_services
+from lastgood.home import controlling
 from lastgood.settings import Settings
 from lastgood.supervise.supervisor import listen
 from lastgood.web.address import Address, address_path, write_address

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from lastgood.data_ports import DataSource
 from lastgood.domain.snapshot import Snapshot
-from lastgood.ports import DataSource
 
 RIGS = (  # module of this package and class, in the order of the report
     "sqlite:WalRig",

@@ -13,8 +13,8 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
+from lastgood.data_ports import DataSource
 from lastgood.domain.snapshot import Snapshot
-from lastgood.ports import DataSource
 from lastgood.sources.delta import create
 from source_rigs import FIRST_WRITTEN, Activity, Reached, background, json_ids
 

@@ -15,8 +15,8 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from pyiceberg.types import DoubleType
 
+from lastgood.data_ports import DataSource
 from lastgood.domain.snapshot import Snapshot
-from lastgood.ports import DataSource
 from lastgood.sources.iceberg import create
 from source_rigs import FIRST_WRITTEN, Activity, Reached, background, json_ids
 
