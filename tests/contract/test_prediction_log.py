@@ -1,0 +1,151 @@
+"""The contract of PredictionLog: nothing twice, nothing lost, found by either id, bounded by age and by size."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lastgood.domain.prediction import Prediction
+from lastgood.errors import Code, LastgoodError
+from lastgood.predictions.log import Position, PredictionLog
+
+ONE = Prediction(
+    id="a",
+    also="0190-a",
+    at=100.0,
+    deployment="churn-eu",
+    model="churn",
+    version=2,
+    role="stable",
+    status=200,
+    seconds=0.004,
+    release=7,
+    stage=1,
+    arm="candidate",
+    key=77,
+    fallback="timeout",
+    answer_bytes=16,
+    answer=b'{"outputs":[]}',
+    inputs=b'{"inputs":[]}',
+)
+
+
+def plain(id_: str, at: float = 100.0) -> Prediction:
+    return msgspec.structs.replace(ONE, id=id_, also=None, at=at, release=None, stage=None, arm=None)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> PredictionLog:
+    return PredictionLog(tmp_path / "predictions" / "log.db")
+
+
+def test_a_prediction_is_found_by_either_id_as_it_was_added(log: PredictionLog) -> None:
+    """Both ids give back every field, and an id that nobody used gives nothing."""
+    log.add([ONE, plain("b")])
+    assert log.find(["a", "0190-a", "b", "unknown"]) == {"a": ONE, "0190-a": ONE, "b": plain("b")}
+
+
+def test_an_id_that_is_used_again_finds_the_newest(log: PredictionLog) -> None:
+    """Callers may give one id to many requests: all are kept and the last is found."""
+    log.add([plain("a", at=1.0), plain("a", at=2.0)])
+    log.add([msgspec.structs.replace(plain("other", at=3.0), also="a")])
+    assert log.find(["a"])["a"].at == 3.0
+    assert log.counts().predictions == 3
+
+
+def test_what_hears_of_additions_shares_their_transaction(tmp_path: Path) -> None:
+    """When a hook raises, neither the predictions, nor the position, nor what the hook wrote is there."""
+    heard: list[Sequence[Prediction]] = []
+
+    def hear(connection: sqlite3.Connection, batch: Sequence[Prediction]) -> None:
+        connection.execute("CREATE TABLE IF NOT EXISTS noted (id TEXT)")
+        heard.append(batch)
+        if any(one.id == "bad" for one in batch):
+            raise ValueError("bad")
+
+    log = PredictionLog(tmp_path / "log.db", on_added=[hear])
+    with pytest.raises(ValueError, match="bad"):
+        log.add([plain("a"), plain("bad")], Position("s", 10))
+    assert log.find(["a", "bad"]) == {}
+    assert log.positions() == {}
+    with log.reading() as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema WHERE name = 'noted'").fetchall() == []
+    log.add([plain("a")], Position("s", 20))
+    log.add([], Position("s", 30))
+    assert heard == [[plain("a"), plain("bad")], [plain("a")]]
+    assert log.positions() == {"s": 30}
+
+
+def test_positions_last_until_they_are_forgotten(tmp_path: Path) -> None:
+    """A log that is opened again knows how far each segment was read, and what was unreadable."""
+    log = PredictionLog(tmp_path / "log.db")
+    log.add([plain("a")], Position("s", 10))
+    log.add([plain("b")], Position("t", 5), unreadable=3)
+    log.close()
+    again = PredictionLog(tmp_path / "log.db")
+    again.forget_segments(["s"])
+    assert again.positions() == {"t": 5}
+    assert again.counts().unreadable_bytes == 3
+
+
+def test_predictions_are_dropped_by_age(log: PredictionLog) -> None:
+    """Older ones go, younger ones stay, and both are counted."""
+    log.add([plain(f"a{number}", at=float(number)) for number in range(5_000)])
+    assert log.drop(4_500.0, 1 << 30) == 4_500
+    assert log.find(["a4499", "a4500"]).keys() == {"a4500"}
+    counts = log.counts()
+    assert (counts.predictions, counts.expired, counts.oldest) == (500, 4_500, 4_500.0)
+
+
+def test_predictions_are_dropped_by_size(log: PredictionLog) -> None:
+    """What is over the bound goes, oldest first, and the file gets smaller."""
+    log.add([plain(f"{number:05}") for number in range(10_000)])
+    before = log.counts()
+    log.drop(0.0, before.bytes // 2)
+    after = log.counts()
+    assert after.bytes <= before.bytes // 2
+    assert 2_000 < after.predictions < 8_000
+    assert log.find(["00000", "09999"]).keys() == {"09999"}
+    with log.reading() as connection:
+        pages, size = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+        )
+    assert pages * size < before.bytes
+
+
+def test_one_call_drops_no_more_than_it_may(log: PredictionLog) -> None:
+    """A bound on the rows of one call bounds how long it takes."""
+    log.add([plain(f"{number:05}") for number in range(6_000)])
+    assert log.drop(1e9, 1 << 30, rows_max=4_000) == 4_000
+    assert log.drop(1e9, 1 << 30, rows_max=4_000) == 2_000
+
+
+def test_a_log_of_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+    """An older program refuses it instead of guessing."""
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(LastgoodError) as caught:
+        PredictionLog(tmp_path / "log.db").counts()
+    assert caught.value.code is Code.CONFLICT
+
+
+def test_a_damaged_log_is_said_to_be_damaged(tmp_path: Path) -> None:
+    """Bytes that are no database give ``corrupt`` and the way out."""
+    (tmp_path / "log.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(LastgoodError) as caught:
+        PredictionLog(tmp_path / "log.db").find(["a"])
+    assert caught.value.code is Code.CORRUPT
+
+
+def test_look_ups_use_keys_only(log: PredictionLog) -> None:
+    """No question about an id reads the table from end to end."""
+    log.add([ONE])
+    with log.reading() as connection:
+        for column in ("id", "also"):
+            plan = connection.execute(
+                f"EXPLAIN QUERY PLAN SELECT max(seq) FROM predictions WHERE {column} = 'a'"
+            ).fetchall()
+            assert [f"USING COVERING INDEX predictions_{column}" in str(step) for step in plan] == [True]
