@@ -91,8 +91,12 @@ def test_branch_and_index_are_left_alone(rig: GitRig) -> None:
 
 def test_the_root_of_a_work_tree_is_refused(rig: GitRig, tmp_path: Path) -> None:
     """Neither a whole repository nor a folder outside of one can be a source of this kind."""
-    failed(Code.REFUSED, lambda: create("files", {"path": str(rig.root)}, tmp_path / "k").capture("kept"))
-    failed(Code.INVALID, lambda: create("files", {"path": "/"}, tmp_path / "k").capture("kept"))
+    whole = failed(
+        Code.REFUSED, lambda: create("files", {"path": str(rig.root)}, tmp_path / "k").capture("kept")
+    )
+    outside = failed(Code.INVALID, lambda: create("files", {"path": "/"}, tmp_path / "k").capture("kept"))
+    assert whole.message != outside.message
+    assert not (tmp_path / "k").exists() or list((tmp_path / "k").iterdir()) == []
 
 
 def test_another_repository_in_the_environment_is_not_asked(rig: GitRig, monkeypatch: Any) -> None:

@@ -211,10 +211,12 @@ def test_swap_needs_something_staged(rig: Rig) -> None:
 
 def test_a_token_is_a_plain_word(rig: Rig) -> None:
     """A token that could be a path or a statement is refused everywhere."""
+    before = rig.state()
     for token in ("", "../up", "A", 'x";', "a" * 41):
         refused(Code.INVALID, lambda token=token: rig.source().capture(token))
         refused(Code.INVALID, lambda token=token: rig.source().swap(token))
         refused(Code.INVALID, lambda token=token: rig.source().release(token))
+    assert rig.state() == before
 
 
 def test_quarantine_counts_and_exports(rig: Rig, tmp_path: Path) -> None:
@@ -280,7 +282,7 @@ def test_a_foreign_lock_ends_the_swap(rig: Rig) -> None:
     with rig.lock():
         begun = time.monotonic()
         refused(Code.TIMEOUT, lambda: rig.source().swap("back"))
-        assert time.monotonic() - begun < 30, "it gives up instead of waiting for ever"
+        assert time.monotonic() - begun < 120, "it gives up instead of waiting for ever"
     assert rig.state() == before
     assert not rig.source().swapped("back")
     rig.source().swap("back")

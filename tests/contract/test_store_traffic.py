@@ -60,10 +60,22 @@ def test_the_old_end_is_dropped(kept: SqlTraffic) -> None:
     assert kept.traffic("churn-eu", since=0) == []
 
 
-def test_nothing_to_add_is_no_write(kept: SqlTraffic, stores: Stores) -> None:
-    """An empty list asks for no lock, so it succeeds even where nothing can be written."""
-    stores.database.close()
+def test_nothing_to_add_is_no_write(
+    kept: SqlTraffic, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty list begins no transaction, so it succeeds even where nothing can be written."""
+    begun: list[str] = []
+    begin = stores.database.transaction
+
+    def transaction() -> Any:
+        begun.append("one")
+        return begin()
+
+    monkeypatch.setattr(stores.database, "transaction", transaction)
     kept.add_traffic([])
+    assert begun == []
+    kept.add_traffic([minute(5)])
+    assert begun == ["one"]
 
 
 def test_minutes_are_added_together_or_not_at_all(kept: SqlTraffic) -> None:
