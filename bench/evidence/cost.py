@@ -85,7 +85,7 @@ def _tally(chance: np.random.Generator, count: int, bins: int) -> dict[int, int]
     return dict(Tally(chance.integers(0, bins, count).tolist()))
 
 
-def _plan() -> Plan:
+def ten_guardrails() -> Plan:
     """Return a plan with ten guardrails that all compare: three rates, two on latency, five counters."""
     rates = [
         Guardrail(name=metric.value, metric=metric, share=0.1)
@@ -109,7 +109,8 @@ def _plan() -> Plan:
     return Plan(steps=(step,), guardrails=(*rates, *latency, *counters), false_rollback_rate=0.05)
 
 
-def _arm(chance: np.random.Generator, requests: int, law: streams.Floats) -> ArmCounts:
+def arm(chance: np.random.Generator, requests: int, law: streams.Floats) -> ArmCounts:
+    """Return what one arm has counted of so many requests, with something for each of the ten guardrails."""
     errors = int(chance.binomial(requests, 0.01))
     return ArmCounts(
         requests=requests,
@@ -131,14 +132,14 @@ def _stratum(chance: np.random.Generator, release: int, sequence: int, law: stre
         sequence=sequence,
         stage=0,
         closed_at=1e9 + sequence,
-        candidate=_arm(chance, n1, law),
-        stable=_arm(chance, 100 - n1, law),
+        candidate=arm(chance, n1, law),
+        stable=arm(chance, 100 - n1, law),
     )
 
 
 def _thousand_releases() -> tuple[str, float]:
     """Return how much of a second one tick takes, for releases that have each seen thirty strata."""
-    chance, law, plan = np.random.default_rng(2), streams.law(streams.base), _plan()
+    chance, law, plan = np.random.default_rng(2), streams.law(streams.base), ten_guardrails()
     baseline = Baseline(latency=next(streams.sparse(chance.multinomial(5000, law)[None])))
     grown = []
     for release in range(20):

@@ -10,7 +10,7 @@ from lastgood.analysis.counts import added, without_firsts
 from lastgood.analysis.measured import measured
 from lastgood.analysis.numbers import explained
 from lastgood.analysis.parts import Comparison
-from lastgood.analysis.record import Arms, Record, chained, read, requests_of_stage, write
+from lastgood.analysis.record import Arms, Record, chained, read
 from lastgood.analysis.trials import Trials
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, Metric, Plan
@@ -39,7 +39,7 @@ def fold(plan: Plan, baseline: Baseline, evidence: Evidence, strata: Sequence[St
             )
         record = _with_stratum(plan, baseline, record, stratum)
         sequence = stratum.sequence
-    return msgspec.structs.replace(evidence, sequence=sequence, states=write(record))
+    return msgspec.structs.replace(evidence, sequence=sequence, states=record)
 
 
 def judge(
@@ -82,12 +82,12 @@ def judge(
 
 def candidate_requests(evidence: Evidence, stage: int) -> int:
     """Return how many requests of a stage the candidate was assigned, as far as strata have closed."""
-    return requests_of_stage(evidence.states, stage)
+    return read(evidence.states).stages.get(stage, 0)
 
 
 def log_of(evidence: Evidence) -> str:
     """Return the digest of all strata that the evidence rests on; empty before the first."""
-    return str(evidence.states.get("log", ""))
+    return read(evidence.states).log
 
 
 def _begun(plan: Plan, baseline: Baseline, evidence: Evidence) -> Record:

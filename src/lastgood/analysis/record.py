@@ -1,6 +1,5 @@
-"""What the evidence of a release holds: each guardrail's comparison and the sums of both arms, as plain JSON."""
+"""What the evidence of a release holds: each guardrail's comparison and the sums of both arms."""
 
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -18,7 +17,7 @@ class Arms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of ``Evidence.states``.
+    """``Evidence.states``.
 
     ``comparisons`` are by the guardrail's name; ``total`` is over all stages, ``stages`` the candidate's requests by
     stage. ``keys`` are the 32-bit hashes of the keys that have gone bad, by metric, where keys are the units.
@@ -37,39 +36,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class _States(dict[str, Any]):
-    """What :func:`write` gives: plain JSON values, and the record that they are, so that nobody reads them again."""
+def read(states: Any) -> Record:
+    """Return the record, as it is or out of the JSON that the store gives back: floats survive that bit for bit.
 
-    record: Record
-
-
-def read(states: Mapping[str, Any]) -> Record:
-    """Return the record; an empty one for a release that has no evidence yet. Neither is ever changed."""
-    if isinstance(states, _States):
-        return states.record
-    return msgspec.convert(states, Record, str_keys=True)
-
-
-def write(record: Record) -> dict[str, Any]:
-    """Return the record as what JSON gives back for it: no tuples, string keys, floats bit for bit."""
-    states = _States(msgspec.json.decode(msgspec.json.encode(record)))
-    states.record = record
-    return states
-
-
-def closed_at(states: Mapping[str, Any]) -> float:
-    """Return when the last stratum closed, in epoch seconds; 0 before the first."""
-    return float(states.get("closed_at", 0.0))
-
-
-def holds_keys(states: Mapping[str, Any]) -> bool:
-    """Return whether keys are the units of this evidence; False before the first stratum."""
-    return bool(states.get("keys"))
-
-
-def requests_of_stage(states: Mapping[str, Any], stage: int) -> int:
-    """Return the candidate's requests of a stage, without reading all the rest."""
-    return int(states.get("stages", {}).get(str(stage), 0))
+    It is empty for a release that has no evidence yet, and never changed.
+    """
+    return states if isinstance(states, Record) else msgspec.convert(states, Record, str_keys=True)
 
 
 def chained(log: str, stratum: Stratum) -> str:

@@ -31,6 +31,10 @@ class Seen(msgspec.Struct, frozen=True):
     stable: Used
 
 
+class _Lives(dict[str, dict[int, Seen]]):
+    """``Evidence.seen``: what strata hold of each life, by stage. Never changed once it is in the evidence."""
+
+
 class _Counted(msgspec.Struct, frozen=True):
     """What one life has counted in one stage, and what of it no stratum holds."""
 
@@ -61,27 +65,27 @@ def collect(
         )
     seen = _read(evidence.seen)
     current, faults = _by_stage(lives, seen, release, keys=keys)
-    closed_at = max(now, record.closed_at(evidence.states))
+    closed_at = max(now, record.read(evidence.states).closed_at)
+    used_now: list[tuple[str, int, Seen]] = []
     strata: list[Stratum] = []
     for stage in sorted(current):
-        candidate = added(counted.candidate for counted in current[stage].values())
-        stable = added(counted.stable for counted in current[stage].values())
-        if candidate.requests < 1 or (not flush and candidate.requests + stable.requests < MIN_REQUESTS):
+        counts = current[stage].values()
+        requests = [sum([getattr(one, arm).requests for one in counts]) for arm in ("candidate", "stable")]
+        if requests[0] < 1 or (not flush and sum(requests) < MIN_REQUESTS):
             continue
-        for life, counted in current[stage].items():
-            seen.setdefault(life, {})[stage] = counted.seen
+        used_now += [(life, stage, counted.seen) for life, counted in current[stage].items()]
         strata.append(
             Stratum(
                 release=release,
                 sequence=evidence.sequence + len(strata) + 1,
                 stage=stage,
                 closed_at=closed_at,
-                candidate=candidate,
-                stable=stable,
+                candidate=added(one.candidate for one in counts),
+                stable=added(one.stable for one in counts),
             )
         )
     if strata:
-        evidence = msgspec.structs.replace(evidence, seen=_write(seen))
+        evidence = msgspec.structs.replace(evidence, seen=_after(seen, used_now))
     return evidence, tuple(strata), faults
 
 
@@ -91,8 +95,9 @@ def used_up(evidence: Evidence, life: str, stages: Sequence[StageCounts]) -> boo
     Counts that cannot be true will never be used: a life with such counts is used up.
     """
     seen = _read(evidence.seen).get(life, {})
+    keys = bool(record.read(evidence.states).keys)
     try:
-        counted = _counted(life, stages, seen, evidence.release, keys=record.holds_keys(evidence.states))
+        counted = _counted(life, stages, seen, evidence.release, keys=keys)
     except LastgoodError:
         return True
     return all(one.candidate == one.stable == ArmCounts() for one in counted.values())
@@ -104,9 +109,8 @@ def forget(evidence: Evidence, life: str) -> Evidence:
     Only for a life that has ended, is :func:`used_up`, and is never given to :func:`collect` again: its counts
     would be used twice.
     """
-    return msgspec.structs.replace(
-        evidence, seen={name: stages for name, stages in evidence.seen.items() if name != life}
-    )
+    left = {name: stages for name, stages in _read(evidence.seen).items() if name != life}
+    return msgspec.structs.replace(evidence, seen=_Lives(left))
 
 
 def _by_stage(
@@ -137,13 +141,14 @@ def _counted(
         if counts.stage in found:
             raise _corrupt(life, counts, "it is reported twice")
         before = seen.get(counts.stage, Seen(NOTHING, NOTHING))
-        arms = ((counts.candidate, before.candidate), (counts.stable, before.stable))
+        candidate, stable = counts.candidate, counts.stable
+        if not keys:
+            candidate, stable = without_firsts(candidate), without_firsts(stable)
         try:
-            gains = [_gain(arm if keys else without_firsts(arm), was) for arm, was in arms]
+            gains = _gain(candidate, before.candidate), _gain(stable, before.stable)
         except ValueError as error:
             raise _corrupt(life, counts, str(error)) from error
-        afters = [used(arm if keys else without_firsts(arm)) for arm, _ in arms]
-        found[counts.stage] = _Counted(Seen(*afters), *gains)
+        found[counts.stage] = _Counted(Seen(used(candidate), used(stable)), *gains)
     return found
 
 
@@ -166,12 +171,16 @@ def _corrupt(life: str, counts: StageCounts, reason: str) -> LastgoodError:
     )
 
 
-def _read(seen: Mapping[str, Any]) -> dict[str, dict[int, Seen]]:
-    return msgspec.convert(seen, dict[str, dict[int, Seen]], str_keys=True)
+def _read(seen: Any) -> _Lives:
+    """Return ``seen`` as it is, or out of the JSON that the store gives back."""
+    if isinstance(seen, _Lives):
+        return seen
+    return _Lives(msgspec.convert(seen, dict[str, dict[int, Seen]], str_keys=True))
 
 
-def _write(seen: Mapping[str, Mapping[int, Seen]]) -> dict[str, Any]:
-    """Return ``seen`` as plain JSON values, in a fixed order."""
-    ordered = {life: dict(sorted(seen[life].items())) for life in sorted(seen)}
-    plain: dict[str, Any] = msgspec.to_builtins(ordered, str_keys=True)
-    return plain
+def _after(seen: _Lives, used_now: Sequence[tuple[str, int, Seen]]) -> _Lives:
+    """Return ``seen`` with what is used now in place of what was used before, in a fixed order."""
+    lives = {life: dict(stages) for life, stages in seen.items()}
+    for life, stage, now in used_now:
+        lives.setdefault(life, {})[stage] = now
+    return _Lives({life: dict(sorted(lives[life].items())) for life in sorted(lives)})

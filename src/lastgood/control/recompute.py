@@ -87,7 +87,7 @@ def recompute(
         raise _differs(
             release, f"the evidence rests on {stored.sequence} strata, and {evidence.sequence} are kept"
         )
-    where = _difference("", stored.states, _plain(evidence.states))
+    where = _difference("", _plain(stored.states), _plain(evidence.states))
     if where is not None:
         raise _differs(
             release, f"the stored evidence is not what its {evidence.sequence} strata give: {where}"

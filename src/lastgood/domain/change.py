@@ -40,13 +40,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence of one release so far, persisted with the strata it came from.
 
     ``sequence`` is that of the last stratum folded in; ``seen`` are the cumulative counts of each worker
-    life that have been used up (so that nothing counts twice); ``states`` are the guardrails' states.
+    life that have been used up (so that nothing counts twice); ``states`` are the guardrails' states. Both belong to
+    :mod:`lastgood.analysis`: its own values while a release is under way, and the plain JSON of the same when they come
+    out of the store. Nobody changes them in place.
     """
 
     release: int
     sequence: int = 0
-    seen: dict[str, Any] = {}
-    states: dict[str, Any] = {}
+    seen: Any = {}
+    states: Any = {}
 
 
 class EvidenceStep(msgspec.Struct, frozen=True, kw_only=True):
