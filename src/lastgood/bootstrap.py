@@ -12,6 +12,7 @@ from lastgood.control.clearing import Clearing
 from lastgood.control.controller import Controller
 from lastgood.control.desk import Desk
 from lastgood.control.drill import Drills
+from lastgood.control.drill_schedule import DrillSchedule
 from lastgood.control.execute import Executor
 from lastgood.control.golden import GoldenChecks
 from lastgood.control.history import Recorder
@@ -20,12 +21,15 @@ from lastgood.control.observe import Observer
 from lastgood.control.outbox import Dispatcher
 from lastgood.control.quarantines import Quarantines
 from lastgood.control.readiness import ReadinessWatch
+from lastgood.control.readiness_news import ReadinessNews
 from lastgood.control.registry import Registry
 from lastgood.control.rehearse import Rehearser
 from lastgood.control.releases import Releases
 from lastgood.control.reports import FolderReports
+from lastgood.control.residents import Residents
 from lastgood.control.rollback import Rollback
 from lastgood.control.router import PageRouter
+from lastgood.control.serving_plan import ServingPlans
 from lastgood.control.traffic_views import TrafficViews
 from lastgood.control.views import Views
 from lastgood.control.way_back import WaysBack
@@ -166,22 +170,24 @@ def _rehearsals(
     settings: Settings, out: _Outside, executor: Executor, live: LiveData, golden: GoldenChecks
 ) -> tuple[Drills, ReadinessWatch]:
     """Return what proves the way back: by a drill when asked, and by looking all the time."""
-    ways = WaysBack(out.releases, out.kept)
-    prover = Prover(
-        executor=executor, blobs=out.blobs, fleet=out.fleet, live=live, settings=settings, ask=golden.ask
-    )
+    ways, plans = WaysBack(out.releases, out.kept), ServingPlans(out.releases)
+    residents = Residents(out.fleet, settings.run, golden.ask)
     rehearser = Rehearser(
-        executor=executor,
-        blobs=out.blobs,
-        fleet=out.fleet,
-        live=live,
-        settings=settings,
-        ask=golden.ask,
-        ways=ways,
+        executor=executor, blobs=out.blobs, residents=residents, live=live, run=settings.run, ways=ways
     )
-    drills = Drills(releases=out.releases, journal=out.journal, executor=executor, rehearser=rehearser)
+    drills = Drills(
+        releases=out.releases, journal=out.journal, executor=executor, rehearser=rehearser, plans=plans
+    )
     readiness = ReadinessWatch(
-        releases=out.releases, executor=executor, prover=prover, ways=ways, last_drill=drills.last
+        releases=out.releases,
+        executor=executor,
+        prover=Prover(executor=executor, blobs=out.blobs, residents=residents, live=live),
+        ways=ways,
+        drills=drills,
+        schedule=DrillSchedule(
+            releases=out.releases, drills=drills, plans=plans, ways=ways, now=executor.now
+        ),
+        news=ReadinessNews(releases=out.releases, journal=out.journal, executor=executor, plans=plans),
     )
     return drills, readiness
 

@@ -127,8 +127,8 @@ class TrafficStore(Protocol):
 class Journal(Protocol):
     """The append-only, hash-chained record."""
 
-    def append(self, event: EventDraft) -> AuditEvent:
-        """Append one event that belongs to no change."""
+    def append(self, event: EventDraft, notify: Iterable[Channel] = ()) -> AuditEvent:
+        """Append one event that belongs to no change, and queue its delivery to these channels. One transaction."""
 
     def events(
         self, *, after: int = 0, limit: int = 100, deployment: str | None = None, newest_first: bool = False
@@ -152,7 +152,7 @@ class Journal(Protocol):
 
 
 class Outbox(Protocol):
-    """Notifications waiting to be sent. They are queued by :meth:`ReleaseStore.commit`."""
+    """Notifications waiting to be sent. :meth:`ReleaseStore.commit` and :meth:`Journal.append` queue them."""
 
     def due(self, now: float, *, limit: int = 20) -> list[tuple[Delivery, AuditEvent]]:
         """Return deliveries whose time has come, oldest first."""

@@ -40,6 +40,18 @@ def test_each_event_goes_to_each_channel_once(queued: Stores) -> None:
     assert len(queued.outbox.due(20.0, limit=3)) == 3
 
 
+def test_an_event_of_no_change_is_told_too(stores: Stores) -> None:
+    """The record queues its own events' deliveries with them, each channel once."""
+    told = stores.journal.append(draft(30.0, type="lastgood.drill.finished"), (HOOK, HOOK, COMMAND))
+    stores.journal.append(draft(31.0, type="lastgood.silent.one"))
+
+    assert [(kind, channel) for _, kind, channel, _ in due(stores, 99.0)] == [
+        ("lastgood.drill.finished", HOOK),
+        ("lastgood.drill.finished", COMMAND),
+    ]
+    assert {event.hash for _, event in stores.outbox.due(99.0)} == {told.hash}
+
+
 def test_sent_is_final_and_harmless_twice(queued: Stores) -> None:
     """What was sent is never due again, whatever is said of it later."""
     first = queued.outbox.due(20.0)[0][0].id

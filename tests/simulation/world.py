@@ -20,6 +20,7 @@ from lastgood.control.clearing import Clearing
 from lastgood.control.controller import Controller
 from lastgood.control.desk import Desk
 from lastgood.control.drill import Drills
+from lastgood.control.drill_schedule import DrillSchedule
 from lastgood.control.execute import Executor
 from lastgood.control.golden import Ask, GoldenChecks
 from lastgood.control.history import Recorder
@@ -27,11 +28,14 @@ from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
 from lastgood.control.quarantines import Quarantines
 from lastgood.control.readiness import ReadinessWatch
+from lastgood.control.readiness_news import ReadinessNews
 from lastgood.control.registry import Registry
 from lastgood.control.rehearse import Rehearser
 from lastgood.control.releases import Order, Releases
+from lastgood.control.residents import Residents
 from lastgood.control.rollback import Rollback
 from lastgood.control.routes import host_key
+from lastgood.control.serving_plan import ServingPlans
 from lastgood.control.views import Views
 from lastgood.control.way_back import WaysBack
 from lastgood.control.way_back_links import Prover
@@ -390,27 +394,32 @@ class World:
         self.executor.resume()
 
     def _wire_readiness(self, settings: Settings) -> None:
-        ask, ways = self.golden.ask, WaysBack(self.store, self.kept)
+        ways, plans = WaysBack(self.store, self.kept), ServingPlans(self.store)
         proving: dict[str, Any] = {
             "executor": self.executor,
             "blobs": self.blobs,
-            "fleet": self.fleet,
+            "residents": Residents(self.fleet, settings.run, self.golden.ask),
             "live": self.live,
-            "settings": settings,
-            "ask": ask,
         }
         self.drills = Drills(
             releases=self.store,
             journal=self.journal,
             executor=self.executor,
-            rehearser=Rehearser(ways=ways, **proving),
+            rehearser=Rehearser(ways=ways, run=settings.run, **proving),
+            plans=plans,
         )
         self.readiness = ReadinessWatch(
             releases=self.store,
             executor=self.executor,
             prover=Prover(**proving),
             ways=ways,
-            last_drill=self.drills.last,
+            drills=self.drills,
+            schedule=DrillSchedule(
+                releases=self.store, drills=self.drills, plans=plans, ways=ways, now=lambda: self.clock
+            ),
+            news=ReadinessNews(
+                releases=self.store, journal=self.journal, executor=self.executor, plans=plans
+            ),
         )
         self.readiness.serving = True
 
@@ -460,9 +469,9 @@ class World:
         self.clock += seconds
         self.controller.turn()
 
-    def serve(self, label: str) -> Release:
+    def serve(self, label: str, **order: Any) -> Release:
         """Release a version and take it all the way to stable."""
-        release = self.start(label)
+        release = self.start(label, **order)
         for _ in range(20):
             self.turn(11.0)
             now = self.release(release.id)

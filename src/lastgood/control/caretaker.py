@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lastgood.control.chore import Chore
 from lastgood.control.desk import Desk, Result, Work
 from lastgood.data_ports import DataSource, KeptStore
 from lastgood.domain.event import EventDraft
@@ -50,27 +51,24 @@ class Caretaker:
         self._kept_data = kept_data
         self._now = now
         self._pauses: dict[str, tuple[int, float]] = {}
-        self._told = ""
         self._turn = threading.Lock()
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._chore = Chore(
+            "caretaker",
+            lambda _: _BUSY_SECONDS if self.look() else _LOOK_SECONDS,
+            fault="what is kept of live data could not be looked after",
+        )
 
     def start(self) -> None:
         """Look every second, in a thread of its own."""
-        self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
-        self._thread.start()
+        self._chore.start()
 
     def stop(self) -> None:
         """End the thread. Work that it asked for ends with the process, and is asked for again by the next one."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        self._chore.stop()
 
     def wake(self) -> None:
         """Look now."""
-        self._wake.set()
+        self._chore.wake()
 
     def exports(self, row: Kept) -> Path:
         """Return the folder of the exported rows of a quarantine."""
@@ -117,20 +115,6 @@ class Caretaker:
 
     def _open(self, row: Kept) -> bool:
         return row.freed_at is None and not row.trouble and self._due(row) is not None
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            busy = False
-            try:
-                busy = self.look()
-                self._told = ""
-            except Exception as error:
-                # Nothing depends on it: the next look starts from the rows again. Told once, not every second.
-                if str(error) != self._told:
-                    self._told = str(error)
-                    logger.exception("what is kept of live data could not be looked after")
-            self._wake.wait(_BUSY_SECONDS if busy else _LOOK_SECONDS)
-            self._wake.clear()
 
     def _due(self, row: Kept) -> DataTask | None:
         if row.freed_by:

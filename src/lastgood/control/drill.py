@@ -11,6 +11,7 @@ import msgspec
 from lastgood.control.execute import AUTOMATIC, Executor
 from lastgood.control.lookup import deployment_named
 from lastgood.control.rehearse import Rehearser
+from lastgood.control.serving_plan import ServingPlans
 from lastgood.control.way_back import WayBack
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.event import EventDraft
@@ -33,11 +34,13 @@ class Drills:
         journal: Journal,
         executor: Executor,
         rehearser: Rehearser,
+        plans: ServingPlans,
     ) -> None:
         self._releases = releases
         self._journal = journal
         self._executor = executor
         self._rehearser = rehearser
+        self._plans = plans
         self._known: dict[str, Drill] = {}
         self._recorded: dict[str, Drill | None] = {}
         self._lock = threading.Lock()
@@ -65,6 +68,11 @@ class Drills:
                 Code.NOT_FOUND, f"The way back of {name} was never rehearsed.", f"Run: lastgood drill {name}"
             )
         return found
+
+    def busy(self) -> bool:
+        """Whether a drill of any deployment is under way."""
+        with self._lock:
+            return any(not drill.done for drill in self._known.values())
 
     def start(self, name: str, *, actor: str = AUTOMATIC) -> Drill:
         """Begin a drill, or join the one under way; :meth:`latest` says how far it is.
@@ -95,10 +103,20 @@ class Drills:
         finally:
             drill = msgspec.structs.replace(rehearsal.drill, done=True)
             try:
-                self._journal.append(_event(deployment, drill, actor, self._executor.now()))
+                self._record(deployment, drill, actor)
             except LastgoodError:
                 logger.exception("the drill of %s could not be recorded", deployment.name)
             self.note(drill)
+
+    def _record(self, deployment: Deployment, drill: Drill, actor: str) -> None:
+        """Append the drill to the record. A failure is told, until one succeeds: the same one again is no news."""
+        before = self.last(deployment.name)
+        failed = "" if before is None else before.failed
+        news = drill.failed != failed
+        channels = self._executor.channels_of(self._plans.of(deployment)) if news else ()
+        self._journal.append(_event(deployment, drill, actor, self._executor.now(), failed), channels)
+        if channels:
+            self._executor.on_commit()
 
     def note(self, drill: Drill) -> None:
         """Show how far a drill is."""
@@ -161,7 +179,17 @@ class _Rehearsal:
         return ok
 
 
-def _event(deployment: Deployment, drill: Drill, actor: str, now: float) -> EventDraft:
+def _event(deployment: Deployment, drill: Drill, actor: str, now: float, before: str) -> EventDraft:
+    """Return the event of a drill; ``before`` is how the one before it had failed."""
+    name = deployment.name
+    cause, then = f"the rollback of {name} was rehearsed in {drill.seconds:.3g} s", "The way back is open."
+    if drill.failed:
+        cause = f"the rehearsal of the rollback of {name} failed at {drill.failed.rstrip('.')}"
+        then = (
+            f"Mend that, then rehearse again: lastgood drill {name}. A rollback would be tried all the same."
+        )
+    elif before:
+        cause = f"{cause}; the one before had failed at {before.rstrip('.')}"
     return EventDraft(
         type=FINISHED,
         at=now,
@@ -170,6 +198,8 @@ def _event(deployment: Deployment, drill: Drill, actor: str, now: float) -> Even
         deployment=deployment.name,
         version=drill.version,
         data={
+            "cause": cause,
+            "next": then,
             "ok": drill.ok,
             "label": drill.label,
             "seconds": drill.seconds,

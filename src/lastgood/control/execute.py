@@ -20,7 +20,7 @@ from lastgood.control.routes import host_spec, needed_versions, route_for, witho
 from lastgood.domain.change import Change
 from lastgood.domain.channel import check_channel
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import Channel
+from lastgood.domain.plan import Channel, Plan
 from lastgood.domain.release import Event, Kind, Release
 from lastgood.domain.route import Route, RouteTable
 from lastgood.domain.version import Version
@@ -238,7 +238,11 @@ class Executor:
 
     def channels(self, release: Release) -> tuple[Channel, ...]:
         """Return where news of this release goes: the settings' channels and the plan's."""
-        return (*self._channels, *release.plan.notify)
+        return self.channels_of(release.plan)
+
+    def channels_of(self, plan: Plan | None) -> tuple[Channel, ...]:
+        """Return where news goes that no release under way tells: the settings' channels and those of ``plan``."""
+        return (*self._channels, *(() if plan is None else plan.notify))
 
     def gateways(self) -> int:
         """Return how many gateway workers live."""

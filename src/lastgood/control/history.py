@@ -5,7 +5,6 @@ cannot be read begins with a baseline that says so.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,6 +13,7 @@ import msgspec
 
 from lastgood.analysis.counts import added, contradicts, gained
 from lastgood.analysis.units import choose
+from lastgood.control.chore import Chore
 from lastgood.domain.deployment import Deployment, Role
 from lastgood.domain.plan import Plan
 from lastgood.domain.traffic import ArmCounts, Baseline, TrafficMinute
@@ -55,25 +55,19 @@ class Recorder:
         self._minute = 0
         self._refused: set[_Life] = set()
         self._told = ""
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._chore = Chore("history", self._look, fault="stable's history has a hole")
 
     def start(self) -> None:
         """Look once a minute, in a thread of its own."""
-        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
-        self._thread.start()
+        self._chore.start()
 
     def stop(self) -> None:
         """End the thread; what was counted since the last look is left out."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        self._chore.stop()
 
     def wake(self) -> None:
         """Look now, not only when the minute is over: a release has ended."""
-        self._wake.set()
+        self._chore.wake()
 
     def record(self) -> None:
         """Look once. What cannot be written waits for the next look, and the fault is logged once.
@@ -97,15 +91,10 @@ class Recorder:
         else:
             self._told = ""
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                if self._seen is None or self._wake.is_set() or int(self._now() // MINUTE) != self._minute:
-                    self._wake.clear()
-                    self.record()
-            except Exception as error:  # noqa: BLE001 - a history with a hole is better than none
-                self._say(f"stable's history has a hole: {error!r}")
-            self._wake.wait(_LOOK_SECONDS)
+    def _look(self, woken: bool) -> float:
+        if self._seen is None or woken or int(self._now() // MINUTE) != self._minute:
+            self.record()
+        return _LOOK_SECONDS
 
     def _say(self, text: str) -> None:
         if text != self._told:

@@ -5,15 +5,18 @@ A thread of its own looks every few seconds. Whoever decides reads the last resu
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import Final
 
+from lastgood.control.chore import Chore
+from lastgood.control.drill import Drills
+from lastgood.control.drill_schedule import DrillSchedule, ago, told
 from lastgood.control.execute import Executor
 from lastgood.control.lookup import deployment_named
+from lastgood.control.readiness_news import ReadinessNews
 from lastgood.control.way_back import WayBack, WaysBack
 from lastgood.control.way_back_links import Prover
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.readiness import Drill, Link, LinkName, LinkState, Readiness, Standing
+from lastgood.domain.readiness import Link, LinkName, LinkState, Readiness, Standing
 from lastgood.domain.release import Release
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import ReleaseStore
@@ -32,8 +35,8 @@ _GOOD_LOOKS: Final = 2  # in a row, before a release that was held for its readi
 class ReadinessWatch:
     """What is known of every way back. Safe from any thread; looks take turns.
 
-    ``serving`` is whether hosts should run: true in the process that controls them. ``last_drill`` gives the newest
-    drill of a deployment.
+    ``serving`` is whether hosts should run: true in the process that controls them. What its own looks find is told
+    (:mod:`lastgood.control.readiness_news`), and is the time for drills by the plan.
     """
 
     def __init__(
@@ -43,40 +46,48 @@ class ReadinessWatch:
         executor: Executor,
         prover: Prover,
         ways: WaysBack,
-        last_drill: Callable[[str], Drill | None],
+        drills: Drills,
+        schedule: DrillSchedule,
+        news: ReadinessNews,
     ) -> None:
         self._releases = releases
         self._executor = executor
         self._prover = prover
         self._ways = ways
-        self._last_drill = last_drill
+        self._drills = drills
+        self._schedule = schedule
+        self._news = news
         self._now = executor.now
         self._last: dict[str, Readiness] = {}
         self._good: dict[str, int] = {}
         self._looking = threading.RLock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._chore = Chore(
+            "readiness", self._again, fault="readiness could not be looked at", again=LOOK_SECONDS
+        )
         self.serving = False
 
     def start(self) -> None:
         """Look again and again in a thread of its own."""
         self.serving = True
-        self._thread = threading.Thread(target=self._run, name="readiness", daemon=True)
-        self._thread.start()
+        self._chore.start()
 
     def stop(self) -> None:
         """End after the present look; one that takes long is left to end by itself."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2)
+        self._chore.stop(2.0)
+
+    def _again(self, _woken: bool) -> float:
+        self.look()
+        return LOOK_SECONDS
 
     def look(self) -> None:
         """Look at every deployment once. One that cannot be looked at keeps its last result, which grows old."""
         for deployment in self._releases.deployments():
-            if self._stop.is_set():
+            if self._chore.stopping:
                 return
             try:
-                self._look_at(deployment)
+                found = self._look_at(deployment)
+                self._news.look(deployment, found)
+                self._schedule.look(deployment, found)
             except Exception:
                 logger.exception("the readiness of %s could not be looked at", deployment.name)
 
@@ -132,8 +143,6 @@ class ReadinessWatch:
             good = self._good.get(deployment.name, 0) if same else 0
             self._good[deployment.name] = 0 if found.lost else good + 1
             self._last[deployment.name] = found
-        if before is not None and before.lost != found.lost:
-            logger.warning("%s: %s", deployment.name, found.lost or "the way back is open again")
         return found
 
     def _readiness(self, way: WayBack, links: tuple[Link, ...]) -> Readiness:
@@ -146,43 +155,29 @@ class ReadinessWatch:
             label=label,
             release=None if way.release is None else way.release.id,
             at=self._now(),
-            links=(*links, _drilled(name, way.goal, self._last_drill(name), self._now())),
+            links=(*links, self._drilled(way)),
         )
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.look()
-            except Exception:
-                logger.exception("readiness could not be looked at")  # the store; results grow old meanwhile
-            self._stop.wait(LOOK_SECONDS)
-
-
-def _drilled(name: str, goal: int | None, drill: Drill | None, now: float) -> Link:
-    """Say when the way back was rehearsed. A rehearsal of this very way that failed breaks it."""
-    then = f"Rehearse it: lastgood drill {name}"
-    if drill is None:
-        return Link(name=LinkName.DRILL, state=LinkState.UNKNOWN, sentence="never rehearsed", next=then)
-    if not drill.ok and drill.version == goal:
-        return Link(
-            name=LinkName.DRILL,
-            state=LinkState.BROKEN,
-            sentence=f"the last drill failed at {drill.failed.rstrip('.')}",
-            next=f"Mend that, then rehearse again: lastgood drill {name}",
-        )
-    to = drill.label or f"version {drill.version}"
-    sentence = f"to {to} {_ago(now - drill.at)} ago, {drill.seconds:.3g} s"
-    state = LinkState.OK if drill.ok and drill.version == goal else LinkState.UNKNOWN
-    return Link(
-        name=LinkName.DRILL, state=state, sentence=sentence, next="" if state is LinkState.OK else then
-    )
-
-
-def _ago(seconds: float) -> str:
-    for unit, size in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0.0):.0f} seconds"
+    def _drilled(self, way: WayBack) -> Link:
+        """Say when the way back was rehearsed. A rehearsal of this very way that failed breaks it."""
+        name, now = way.deployment.name, self._now()
+        drill, then = self._drills.last(name), f"Rehearse it: lastgood drill {name}"
+        following = told(self._schedule.due(way.deployment), now)
+        if drill is None:
+            never = f"never rehearsed{following}"
+            return Link(name=LinkName.DRILL, state=LinkState.UNKNOWN, sentence=never, next=then)
+        if not drill.ok and drill.version == way.goal:
+            return Link(
+                name=LinkName.DRILL,
+                state=LinkState.BROKEN,
+                sentence=f"the last drill failed at {drill.failed.rstrip('.')}{following}",
+                next=f"Mend that, then rehearse again: lastgood drill {name}",
+            )
+        to = drill.label or f"version {drill.version}"
+        sentence = f"to {to} {ago(now - drill.at)} ago, took {drill.seconds:.3g} s{following}"
+        if drill.ok and drill.version == way.goal:
+            return Link(name=LinkName.DRILL, state=LinkState.OK, sentence=sentence)
+        return Link(name=LinkName.DRILL, state=LinkState.UNKNOWN, sentence=sentence, next=then)
 
 
 def _refuse(name: str, found: Readiness) -> None:

@@ -2,14 +2,15 @@
 
 import hashlib
 import time
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from lastgood.control.execute import Executor
-from lastgood.control.golden import Ask, wrong_answer
 from lastgood.control.live_data import LiveData
-from lastgood.control.routes import host_key, host_socket, route_for
+from lastgood.control.residents import Residents, answered
+from lastgood.control.routes import route_for
 from lastgood.control.way_back import WayBack, WaysBack
 from lastgood.data_ports import DataSource
 from lastgood.domain.deployment import Deployment
@@ -17,9 +18,7 @@ from lastgood.domain.route import RouteTable
 from lastgood.domain.snapshot import DataTask, Snapshot
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import Blobs, Fleet
-from lastgood.settings import Settings
-from lastgood.wire.fleet import HostState
+from lastgood.ports import Blobs
 from lastgood.wire.page import BUFFER_BYTES
 
 _POLL_SECONDS: Final = 0.02
@@ -33,18 +32,17 @@ class Rehearser:
         *,
         executor: Executor,
         blobs: Blobs,
-        fleet: Fleet,
+        residents: Residents,
         live: LiveData,
-        settings: Settings,
-        ask: Ask,
+        run: Path,
         ways: WaysBack,
     ) -> None:
+        """Take what a rollback would use; ``run`` is the run folder."""
         self._executor = executor
         self._blobs = blobs
-        self._fleet = fleet
+        self._residents = residents
         self._live = live
-        self._settings = settings
-        self._ask = ask
+        self._run = run
         self._ways = ways
 
     def find(self, deployment: Deployment) -> tuple[WayBack, Version]:
@@ -63,17 +61,14 @@ class Rehearser:
 
     def ask(self, deployment: str, version: Version) -> str:
         """Ask the resident host of the version its golden requests."""
-        status = self._fleet.observe().hosts.get(host_key(version.model, version.number))
-        if status is None or status.state is not HostState.READY:
+        if self._residents.ready(version) is None:
             raise LastgoodError(Code.UNAVAILABLE, f"the host of {version.display} is not ready")
-        socket = host_socket(self._settings.run, version.model, version.number)
         if not version.golden:
             return "resident and ready; it has no golden requests to compare"
-        why = wrong_answer(version, deployment, socket, self._ask)
+        why = self._residents.wrong_answer(version, deployment)
         if why is not None:
             raise LastgoodError(Code.REFUSED, why)
-        count = len(version.golden)
-        return f"{count} golden {'request' if count == 1 else 'requests'} answered as expected"
+        return answered(version)
 
     def rehearse(self, deployment: str, snapshot: Snapshot) -> str:
         """Verify the snapshot, stage it under a token of its own, and free it again, aside from releases' work."""
@@ -103,7 +98,7 @@ class Rehearser:
         def find(number: int) -> Version:
             return self._executor.version(deployment.model, number)
 
-        route = route_for(after, None, None, find, self._settings.run)
+        route = route_for(after, None, None, find, self._run)
         table = RouteTable(generation=after.generation, routes=(route,))
         page = msgspec.json.encode(table)
         if len(page) > BUFFER_BYTES or msgspec.json.decode(page, type=RouteTable) != table:

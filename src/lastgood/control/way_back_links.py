@@ -8,17 +8,15 @@ from typing import Final
 import msgspec
 
 from lastgood.control.execute import Executor
-from lastgood.control.golden import Ask, wrong_answer
 from lastgood.control.live_data import LiveData
-from lastgood.control.routes import host_key, host_socket
+from lastgood.control.residents import Residents, answered
 from lastgood.control.way_back import WayBack
 from lastgood.data_ports import DataSource
 from lastgood.domain.readiness import Link, LinkName, LinkState
 from lastgood.domain.snapshot import DataTask, Snapshot
 from lastgood.domain.version import Version
 from lastgood.errors import LastgoodError
-from lastgood.ports import Blobs, Fleet
-from lastgood.settings import Settings
+from lastgood.ports import Blobs
 from lastgood.wire.fleet import HostState, HostStatus
 
 ARTIFACT_SECONDS: Final = 1_800.0
@@ -51,17 +49,13 @@ class Prover:
         *,
         executor: Executor,
         blobs: Blobs,
-        fleet: Fleet,
+        residents: Residents,
         live: LiveData,
-        settings: Settings,
-        ask: Ask,
     ) -> None:
         self._executor = executor
         self._blobs = blobs
-        self._fleet = fleet
+        self._residents = residents
         self._live = live
-        self._settings = settings
-        self._ask = ask
         self._now = executor.now
         self._artifacts: dict[str, _Read] = {}
         self._answers: dict[tuple[str, int], _Read] = {}
@@ -104,23 +98,20 @@ class Prover:
             what, then = "no server runs here, so no host does", "Start it: lastgood serve"
             return [_link(one, LinkState.UNKNOWN, what, then) for one in (LinkName.HOST, LinkName.ANSWERS)]
         then = f"See 'lastgood status {name}' and the logs in the run folder."
-        status = self._fleet.observe().hosts.get(host_key(version.model, version.number))
+        status = self._residents.status(version)
         called = "stable version" if way.deployment.stable == version.number else "last good version"
         called = f"the host of the {called} {version.number}"
         if status is None or status.state is not HostState.READY:
             state = "not running" if status is None else f"{status.state.value}: {status.error}".rstrip(": ")
             return [_link(LinkName.HOST, LinkState.BROKEN, f"{called} is {state}", then)]
-        socket = host_socket(self._settings.run, version.model, version.number)
-        misses = self._fleet.misses(socket)
+        misses = self._residents.misses(version)
         if misses > _MISSES_MOST:
             why = f"{called} missed {misses} health checks in a row"
             return [_link(LinkName.HOST, LinkState.BROKEN, why, then)]
         ready = _link(LinkName.HOST, LinkState.OK, f"{called} is resident and ready")
-        return [ready, self._answering(version, name, socket, status, fresh)]
+        return [ready, self._answering(version, name, status, fresh)]
 
-    def _answering(
-        self, version: Version, deployment: str, socket: str, status: HostStatus, fresh: float
-    ) -> Link:
+    def _answering(self, version: Version, deployment: str, status: HostStatus, fresh: float) -> Link:
         if not version.golden:
             what = "it has no golden requests; its health checks are answered"
             return _link(LinkName.ANSWERS, LinkState.OK, what, "Register the next one with --golden FILE.")
@@ -128,13 +119,11 @@ class Prover:
         life = (status.pid, status.starts)
         known = self._answers.get(key)
         if fresh or known is None or known.key != life or known.error or self._old(known, ANSWERS_SECONDS):
-            why = wrong_answer(version, deployment, socket, self._ask) or ""
+            why = self._residents.wrong_answer(version, deployment) or ""
             known = self._answers[key] = _Read(self._now(), life, why)
         if known.error:
             return _link(LinkName.ANSWERS, LinkState.BROKEN, known.error, "Look at the host's log.")
-        count = len(version.golden)
-        what = f"{count} golden {'request' if count == 1 else 'requests'} answered as expected"
-        return _link(LinkName.ANSWERS, LinkState.OK, what)
+        return _link(LinkName.ANSWERS, LinkState.OK, answered(version))
 
     def _contract(self, way: WayBack, version: Version) -> Link:
         if way.one_way:

@@ -65,9 +65,9 @@ def sentence(event: AuditEvent) -> str:
         parts.append(f"Why: {cause.rstrip('.')}.")
     if numbers:
         parts.append(f"Numbers: {', '.join(numbers[:_SHOWN_NUMBERS])}.")
-    following = _NEXT.get(str(event.data.get("to")))
+    following = event.data.get("next") or _NEXT.get(str(event.data.get("to")))
     if following:
-        parts.append(following)
+        parts.append(str(following))
     return " ".join(parts)
 
 

@@ -1,13 +1,15 @@
 """The record: events appended under the write lock, each sealed to the one before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, select
 
 from lastgood.domain.event import AuditEvent, EventDraft
+from lastgood.domain.plan import Channel
 from lastgood.domain.replay import Tables
 from lastgood.store.database import Database
+from lastgood.store.deliveries import queue
 from lastgood.store.documents import from_text
 from lastgood.store.effects import bound_from, read_tables, with_effects
 from lastgood.store.ledger import read_ledger, record, save_ledger
@@ -22,12 +24,13 @@ class SqlJournal:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def append(self, event: EventDraft) -> AuditEvent:
-        """Append one event that belongs to no change."""
+    def append(self, event: EventDraft, notify: Iterable[Channel] = ()) -> AuditEvent:
+        """Append one event that belongs to no change, and queue its delivery to these channels. One transaction."""
         with self._database.transaction() as connection:
             before = read_ledger(connection, lock=True)
             after, sealed = record(connection, before, with_effects((event,), {}))
             save_ledger(connection, before, after)
+            queue(connection, sealed, notify)
         return sealed[0]
 
     def events(

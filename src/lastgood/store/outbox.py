@@ -1,17 +1,15 @@
-"""Notifications that wait to be sent: queued with the events they tell, in the same transaction."""
+"""Notifications that wait to be sent. :mod:`lastgood.store.deliveries` queues them with the events they tell."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lastgood.domain.change import Delivery
 from lastgood.domain.event import AuditEvent
 from lastgood.domain.plan import Channel
 from lastgood.errors import Code, LastgoodError
 from lastgood.store.database import Database, find
-from lastgood.store.documents import FORMAT, from_text, to_text
+from lastgood.store.documents import from_text
 from lastgood.store.journal import event_from
 from lastgood.store.schema import SENT, WAITING, events, outbox
 
@@ -24,7 +22,6 @@ _DUE: Final = (
     .order_by(outbox.c.due_at, outbox.c.id)
     .limit(bindparam("limit"))
 )
-_QUEUE: Final = insert(outbox)
 _CHANGE: Final = (
     update(outbox).where(outbox.c.id == bindparam("of_id"), WAITING).values(attempts=outbox.c.attempts + 1)
 )
@@ -79,25 +76,6 @@ class SqlOutbox:
         """Stop trying; kept with its last error."""
         with self._database.transaction() as connection:
             _change(connection, delivery, {"outcome": "given_up", "finished_at": now, "error": error})
-
-
-def queue(connection: Connection, sealed: Sequence[AuditEvent], channels: Iterable[Channel]) -> None:
-    """Queue each event for each channel, once, as part of the change under way."""
-    texts = list(dict.fromkeys(to_text(channel) for channel in channels))
-    rows = [
-        {
-            "key": hashlib.sha256(f"{event.hash} {text}".encode()).hexdigest()[:32],
-            "event": event.sequence,
-            "channel": text,
-            "format": FORMAT,
-            "attempts": 0,
-            "due_at": event.at,
-        }
-        for event in sealed
-        for text in texts
-    ]
-    if rows:
-        connection.execute(_QUEUE, rows)
 
 
 def _change(connection: Connection, delivery: int, columns: dict[str, Any]) -> None:

@@ -11,12 +11,12 @@ from lastgood.domain.release import Phase, Release
 from lastgood.domain.snapshot import restore_token
 from lastgood.errors import Code, LastgoodError
 from lastgood.store.database import Database
+from lastgood.store.deliveries import queue
 from lastgood.store.documents import FORMAT, fingerprint, from_text, to_text
 from lastgood.store.effects import own_event, with_effects
 from lastgood.store.history import append_entry, entry_from, lift, mark_failed
 from lastgood.store.kept import write_kept
 from lastgood.store.ledger import Ledger, read_ledger, record, save_ledger
-from lastgood.store.outbox import queue
 from lastgood.store.schema import LATEST, UNDER_WAY, WAY_BACK, deployments, history, releases
 
 # Built once: composing a statement costs more than SQLite takes to run it.
