@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -19,7 +21,7 @@ from store_samples import Stores, draft, open_stores, register, verify_chain
 from lastgood.errors import Code, LastgoodError
 from lastgood.store import database as database_module
 from lastgood.store.database import Database, open_database
-from lastgood.store.migrate import migrate, open_store
+from lastgood.store.migrate import migrate, open_store, revisions
 from lastgood.store.schema import metadata
 
 
@@ -44,6 +46,29 @@ def test_migrated_equals_fresh() -> None:
     assert "events_no_delete" in _layout(fresh)
     migrated.close()
     fresh.close()
+
+
+def test_the_names_of_the_migrations_give_their_order() -> None:
+    """The order in which migrations are applied is the one that each of them states."""
+    folder = Path(database_module.__file__).parent / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    stated = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
+
+    assert revisions() == stated[::-1]
+
+
+def test_a_database_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
+    """Every command opens the database; only the one that makes or changes its layout waits for Alembic's import."""
+    path = tmp_path / "lastgood.db"
+    code = (
+        "import sys; from pathlib import Path; from lastgood.store.migrate import open_store; "
+        "open_store(Path(sys.argv[1])).close(); print('alembic' in sys.modules)"
+    )
+    run = [sys.executable, "-c", code, str(path)]
+    said = [subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() for _ in range(2)]
+
+    assert said == ["True", "False"]
 
 
 def test_tables_can_be_made_in_postgresql() -> None:

@@ -1,17 +1,14 @@
-"""Bringing a database up to this code: Alembic without an ini file, one transaction for each migration."""
+"""Bringing a database up to this code, one transaction for each migration."""
 
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from lastgood.errors import Code, LastgoodError
 from lastgood.store.database import Database, open_database
-from lastgood.store.schema import metadata
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 def open_store(path: Path | None) -> Database:
@@ -28,6 +25,11 @@ def open_store(path: Path | None) -> Database:
     return database
 
 
+def revisions() -> list[str]:
+    """Return the layouts that this code knows, oldest first: each migration's file begins with its own."""
+    return sorted(path.name.split("_")[0] for path in (_MIGRATIONS / "versions").glob("m*.py"))
+
+
 def migrate(database: Database) -> str:
     """Apply the migrations that are missing and return the revision reached. Done already: changes nothing.
 
@@ -35,37 +37,27 @@ def migrate(database: Database) -> str:
 
     :raises LastgoodError: ``refused`` when a newer Lastgood wrote the database; it is left as it is.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "newline")
-    script = ScriptDirectory.from_config(config)
-    order = [step.revision for step in reversed(list(script.walk_revisions()))]
+    order = revisions()
     while True:
         with database.reading() as connection:  # most starts find nothing to do and need no lock
             if _revision(connection, order, database.where) == order[-1]:
                 return order[-1]
+        from lastgood.store.migration_step import apply  # noqa: PLC0415 - most starts need no Alembic
+
         with database.transaction() as connection:
             current = _revision(connection, order, database.where)
             if current != order[-1]:
-                following = order[0 if current is None else order.index(current) + 1]
-                _step(connection, config, script, following)
+                apply(connection, _MIGRATIONS, order[0 if current is None else order.index(current) + 1])
 
 
 def _revision(connection: Connection, known: list[str], where: str) -> str | None:
-    current = MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    current = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
     if current is not None and current not in known:
         raise LastgoodError(
             Code.REFUSED,
             f"{where} was written by a newer Lastgood (its layout is {current}, this one knows {known[-1]}).",
             "Use the newer Lastgood, or restore the database from before it was upgraded.",
         )
-    return current
-
-
-def _step(connection: Connection, config: Config, script: ScriptDirectory, revision: str) -> None:
-    def upgrade(current: Any, _context: MigrationContext) -> Any:
-        return script._upgrade_revs(revision, current)  # noqa: SLF001 - what Alembic's own command calls
-
-    with EnvironmentContext(config, script, fn=upgrade, destination_rev=revision) as environment:
-        environment.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
-        environment.run_migrations()
+    return None if current is None else str(current)
