@@ -164,12 +164,17 @@ def test_the_report_says_what_the_client_saw(rig):
     """Counts of both arms in the release are exactly the answers that came back, failures among them."""
     rig.publish(rig.route(1, 2, weight=5_000, release=505, stage=3))
     rig.reach(1, 2)
-    seen = [rig.infer({"v2": "error" if number % 4 == 0 else "ok"}) for number in range(60)]
-    stage = stage_of(rig, 505)
+    seen = [  # by keys, so that it is the same requests that fail each time, too far apart for the reflex
+        rig.infer({"v2": "error" if number % 6 == 0 else "ok"}, lastgood_key=f"customer {number}")
+        for number in range(60)
+    ]
+    report = rig.report()
+    stage = next(stage for stage in report.stages if stage.release == 505)
     fallbacks = sum(answer.fallback == "error" for answer in seen)
     by_candidate = sum(answer.version == "2" for answer in seen)
 
     assert {answer.status for answer in seen} == {200}
+    assert [reflex for reflex in report.reflexes if reflex.release == 505] == []
     assert (stage.stage, stage.candidate.errors) == (3, fallbacks)
     assert stage.candidate.requests == by_candidate + fallbacks
     assert stage.stable.requests == 60 - by_candidate - fallbacks
