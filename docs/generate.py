@@ -10,7 +10,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 import yaml
 
@@ -198,6 +198,8 @@ def settings() -> str:
 def _kind(one: Described) -> str:
     words = {bool: "true or false", int: "whole number", float: "number", str: "text"}
     tables = {"notify": "list of tables", "data": "tables by name"}
+    if get_origin(one.type) is Literal:
+        return " or ".join(f"`{option}`" for option in get_args(one.type))
     return words.get(one.type, tables.get(one.name, "list of texts"))
 
 

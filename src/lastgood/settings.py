@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -32,6 +32,7 @@ _CONTROL: Final = {"section": "control"}
 _HOSTS: Final = {"section": "model hosts"}
 _TRUST: Final = {"section": "trust: yours to give, never read from a model"}
 _DATA: Final = {"section": "live data that goes back with a model"}
+_PREDICTIONS: Final = {"section": "the prediction log: what was answered, and by which version"}
 _NOTIFICATIONS: Final = {"section": "notifications on every phase change"}
 
 
@@ -106,6 +107,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float,
         Meta(description="seconds; 'lastgood gc' leaves younger snapshots alone", extra=_DATA),
     ] = 2_592_000.0
+    record_predictions: Annotated[
+        bool, Meta(description="keep every answer, found by its id", extra=_PREDICTIONS)
+    ] = True
+    keep_predictions: Annotated[
+        float, Meta(description="seconds; older predictions are dropped", extra=_PREDICTIONS)
+    ] = 2_592_000.0
+    keep_predictions_bytes: Annotated[
+        int, Meta(description="the largest log; what is over it is dropped, oldest first", extra=_PREDICTIONS)
+    ] = 5 * 1000**3
+    keep_inputs: Annotated[
+        Literal["none", "sampled", "all"],
+        Meta(description="which requests keep their inputs; sampled: one in 100", extra=_PREDICTIONS),
+    ] = "none"
+    keep_waiting_predictions_bytes: Annotated[
+        int,
+        Meta(description="what waits to be written into the log; more is dropped", extra=_PREDICTIONS),
+    ] = 256 * 1024 * 1024
     notify: Annotated[
         tuple[NotifySetting, ...],
         Meta(description="tables with a webhook or a command, and a secret", extra=_NOTIFICATIONS),
@@ -125,6 +143,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def kept_data(self) -> Path:
         """What providers of live data keep in files, by source."""
         return Path(self.home) / "data"
+
+    @property
+    def predictions(self) -> Path:
+        """The prediction log, and what gateways left for it."""
+        return Path(self.home) / "predictions"
 
     @property
     def token_file(self) -> Path:

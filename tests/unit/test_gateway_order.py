@@ -7,6 +7,7 @@ import pytest
 from lastgood.domain.deployment import Role
 from lastgood.domain.route import Route, RouteTable, Target
 from lastgood.gateway.dispatch import Dispatcher
+from lastgood.gateway.ids import Ids
 from lastgood.gateway.table import compile_table
 from lastgood.gateway.telemetry import Telemetry
 from lastgood.settings import Settings
@@ -35,7 +36,7 @@ class Rig:
     def __init__(self):
         self.telemetry = Telemetry(slot=0, pid=1, epoch=1)
         settings = Settings(home="unused", candidate_timeout=1.0, request_timeout=10.0)
-        self.dispatcher = Dispatcher(settings, self.telemetry)
+        self.dispatcher = Dispatcher(settings, self.telemetry, Ids())
         self.hosts = {version: Host(f"v{version}.sock") for version in (1, 2)}
         self.answered = []
         self.now = 0

@@ -10,6 +10,7 @@ import msgspec
 from lastgood.gateway.assignment import hash_of, mark_of, point_at, takes_candidate
 from lastgood.gateway.dispatch import Dispatcher
 from lastgood.gateway.flight import Flight
+from lastgood.gateway.ids import given_id
 from lastgood.gateway.routes import RouteReader
 from lastgood.gateway.table import Endpoint, Header, Split, Table
 from lastgood.gateway.telemetry import Telemetry
@@ -78,11 +79,13 @@ class Admission:
         now = _now()
         key = _key(endpoint.kind, headers, body)
         mark = None if key is None else 0
+        given = given_id(headers)
+        launch = self._dispatcher.launch
         if endpoint.number is not None:
             direct = route.direct.get(endpoint.number)
             if direct is None:
                 raise RefusedError(409, f"version {endpoint.number} was withdrawn while it was asked")
-            self._dispatcher.launch(endpoint.kind, direct, body, now, deliver, direct=True, key=mark)
+            launch(endpoint.kind, direct, body, now, deliver, direct=True, key=mark, given=given)
             return
         lane, split = route.stable, route.split
         if split is not None and self._takes_part(split, now):
@@ -94,7 +97,7 @@ class Admission:
             lane = split.candidate if takes_candidate(point, split.weight) else split.stable
         if lane is None:
             raise RefusedError(503, f"deployment {route.deployment} has no stable version yet")
-        self._dispatcher.launch(endpoint.kind, lane, body, now, deliver, direct=False, key=mark)
+        launch(endpoint.kind, lane, body, now, deliver, direct=False, key=mark, given=given)
 
     def _takes_part(self, split: Split, now: int) -> bool:
         """Whether a request that comes now belongs to an arm. If not, plain stable answers.

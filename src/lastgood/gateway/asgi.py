@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from lastgood.gateway import ids
 from lastgood.gateway.admission import Admission, RefusedError
 from lastgood.gateway.answers import NOTHING_DEPLOYED, known, problem
 from lastgood.gateway.flight import RETRY_AFTER, Flight
@@ -48,7 +49,7 @@ class Gateway:
         answered: asyncio.Future[Flight] = asyncio.get_running_loop().create_future()
         self.admission.launch(endpoint, headers, body, deliver_to(answered))
         flight = await answered
-        return Reply(flight.status, flight.payload, tuple(flight.headers))
+        return Reply(flight.status, flight.payload, (*flight.headers, (ids.HEADER, flight.id)))
 
     async def _whole_body(self, scope: Scope, receive: Receive) -> bytes:
         """Read to the end of the body, or to the limit."""

@@ -15,7 +15,9 @@ from lastgood.domain.deployment import Role
 from lastgood.gateway.account import Account
 from lastgood.gateway.answers import problem
 from lastgood.gateway.flight import Flight
+from lastgood.gateway.ids import Ids
 from lastgood.gateway.links import Connection
+from lastgood.gateway.recording import Recording
 from lastgood.gateway.table import Lane, LiveRoute, Table
 from lastgood.gateway.telemetry import Tally, Telemetry, bucket_of
 from lastgood.gateway.ways import Ways
@@ -32,10 +34,15 @@ _monotonic_ns = time.monotonic_ns
 class Dispatcher:
     """All flights of one worker, in the order in which they arrived."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(
+        self, settings: Settings, telemetry: Telemetry, ids: Ids, recording: Recording | None = None
+    ) -> None:
+        """Start with no route. What is answered goes to ``recording`` if there is one."""
         self.table = _EMPTY
         self.flights: dict[int, Flight] = {}
         self._telemetry = telemetry
+        self._make_id = ids.make
+        self._record = None if recording is None else recording.add
         self._account = Account(telemetry)
         self._ways = Ways(settings, self._account, fail=self._fail, withdraw=self._withdraw)
         self._next = 0
@@ -53,15 +60,21 @@ class Dispatcher:
         *,
         direct: bool,
         key: int | None = None,
+        given: bytes | None = None,
     ) -> None:
         """Send a request to ``lane``; ``deliver`` is called with its flight once, when it is answered.
 
-        ``key`` is as :class:`~lastgood.gateway.flight.Flight` has it.
+        ``given`` is the id that the caller gave it; ``key`` is as :class:`~lastgood.gateway.flight.Flight` has it.
         """
-        tally = lane.tally if kind is not Request.METADATA else _uncounted(lane)
+        asked = kind is Request.METADATA
+        tally = _uncounted(lane) if asked else lane.tally
         identifier = self._next = (self._next + 1) % _IDENTIFIERS
         flight = Flight(identifier, kind, lane, tally, body, direct, key, now, deliver)
         self.flights[identifier] = flight
+        if given is not None:
+            flight.id, flight.given = given, True
+        elif not asked:
+            flight.id = self._make_id(now)
         order = flight.order
         if order is not None:
             flight.place = order.sent
@@ -119,6 +132,8 @@ class Dispatcher:
                 self._account.blame(flight, flight.disputed)
             flight.tally.fell_back(flight.fallback)
         flight.answer(200, body, b"" if counts is None else counts.text)
+        if self._record is not None and flight.id:
+            self._record(flight, now)
 
     def _failed(self, flight: Flight, status: int, body: bytes, now: int) -> None:
         first = flight.fallback is None
@@ -138,6 +153,7 @@ class Dispatcher:
             self._account.leave_order(flight)
             self._telemetry.bad_requests += 1
             flight.answer(fault, body)
+            self._answered_badly(flight)
             return
         if first:
             self._account.blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
@@ -146,6 +162,7 @@ class Dispatcher:
         version = f"version {flight.lane.version}"
         said = f"{version} gave an invalid output" if status == Status.INVALID_OUTPUT else f"{version} failed"
         flight.answer(500, body or problem(flight.kind, 500, said))
+        self._answered_badly(flight)
 
     # --- the second way ---------------------------------------------------------------------------
 
@@ -260,6 +277,11 @@ class Dispatcher:
         self._account.leave_order(flight)
         self._telemetry.unanswered += 1
         flight.refuse(status, problem(flight.kind, status, sentence))
+        self._answered_badly(flight)
+
+    def _answered_badly(self, flight: Flight) -> None:
+        if self._record is not None and flight.id:
+            self._record(flight, _monotonic_ns())
 
 
 def _reason(status: int) -> str:

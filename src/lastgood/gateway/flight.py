@@ -17,7 +17,8 @@ class Flight:
     ``lane`` is where it is now or waits for, ``tally`` counts for the version first chosen. ``connection`` is
     None while it waits for a host. ``fallback`` says why another version answers than the one first chosen;
     ``disputed`` is how long the candidate took to refuse an input that stable is being asked about. ``direct``
-    requests named their version and go nowhere else. ``key`` is the 32-bit mark of the key that the request shall
+    requests named their version and go nowhere else. ``id`` is what the answer's header says (``given`` if the caller gave
+    it), empty for a question about a model. ``key`` is the 32-bit mark of the key that the request shall
     stick by within the release (any number outside one), None without a key. ``order`` is where it has its ``place``
     until it is over or leaves its release; None outside a release and after that. ``deliver`` is called once, with the flight, when its answer
     (``status``, ``headers`` and ``payload``) is there; that may be before the launch returns.
@@ -33,7 +34,9 @@ class Flight:
         "disputed",
         "expires",
         "fallback",
+        "given",
         "headers",
+        "id",
         "identifier",
         "key",
         "kind",
@@ -60,6 +63,8 @@ class Flight:
         deliver: Callable[["Flight"], None],
     ) -> None:
         self.identifier = identifier
+        self.id = b""
+        self.given = False
         self.kind = kind
         self.lane = lane
         self.tally = tally

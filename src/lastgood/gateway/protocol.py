@@ -15,6 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from lastgood.gateway import ids
 from lastgood.gateway.admission import RefusedError
 from lastgood.gateway.answers import problem
 from lastgood.gateway.asgi import Gateway
@@ -28,6 +29,7 @@ _OK: Final = STATUS_LINE[200]
 _NEVER: Final = float("inf")
 _HEADS_MAX: Final = 256
 _HEAD_BYTES_MAX: Final = 2048
+_OF_ONE_REQUEST: Final = frozenset({b"lastgood-key", ids.HEADER})
 
 
 class _NoEvent:
@@ -138,8 +140,8 @@ class GatewayProtocol(HttpToolsProtocol):
         end = data.find(b"\r\n\r\n") + 4
         names = [name for name, _ in self.headers]
         one_length = names.count(b"content-length") == 1 and b"transfer-encoding" not in names
-        # Heads with a sticky key are as many as there are keys: not worth their memory.
-        if one_length and b"lastgood-key" not in names and end <= _HEAD_BYTES_MAX:
+        # Heads with a sticky key or an id are as many as there are of those: not worth their memory.
+        if one_length and not _OF_ONE_REQUEST.intersection(names) and end <= _HEAD_BYTES_MAX:
             if len(self._heads) >= _HEADS_MAX:
                 self._heads.clear()
             told = [
@@ -229,9 +231,9 @@ class GatewayProtocol(HttpToolsProtocol):
     def _deliver(self, flight: Flight) -> None:
         lane = flight.lane
         if flight.headers is lane.headers and flight.status == 200:
-            self._write(_OK, lane.head, flight.payload)
+            self._write(_OK, lane.head, flight.payload, flight.id)
         else:
-            self._write(STATUS_LINE[flight.status], render(flight.headers), flight.payload)
+            self._write(STATUS_LINE[flight.status], render(flight.headers), flight.payload, flight.id)
 
     def _refuse_announced(self) -> None:
         try:
@@ -251,12 +253,14 @@ class GatewayProtocol(HttpToolsProtocol):
         payload = problem(kind, refused.status, refused.sentence)
         self._write(STATUS_LINE[refused.status], render(headers), payload)
 
-    def _write(self, start: bytes, head: bytes, payload: bytes) -> None:
+    def _write(self, start: bytes, head: bytes, payload: bytes, named: bytes = b"") -> None:
         short, transport = self._short, self.transport
         short.response_complete = True
         if transport.is_closing():
             return
         length = b"content-length: %d\r\n\r\n" % len(payload)
+        if named:
+            length = b"lastgood-id: %b\r\n%b" % (named, length)
         dated = _rendered_defaults(self.server_state.default_headers)
         if short.keep_alive:
             transport.write(b"".join((start, dated, head, length, payload)))

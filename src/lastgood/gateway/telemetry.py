@@ -32,7 +32,8 @@ class Tally:
     ``arm`` is the one that it counts for within a release: a version that is watched after its promotion serves as
     stable and counts as the candidate. ``counters`` are total and bad of the version's own. Only for an arm beside
     another are there ``firsts`` and an ``order``, which both share, and only for a candidate a ``reflex``, which compares it
-    with stable outside the release, ``beside`` it. ``waiting`` requests are over, ``waiting_bad`` of them failed; they are
+    with stable outside the release, ``beside`` it. ``who`` it is and where it counts (``staged_as``) stand together for
+    the prediction log. ``waiting`` requests are over, ``waiting_bad`` of them failed; they are
     not in the counts until their turn comes.
     """
 
@@ -54,11 +55,13 @@ class Tally:
         "release",
         "role",
         "stage",
+        "staged_as",
         "timeouts",
         "unmeasured",
         "version",
         "waiting",
         "waiting_bad",
+        "who",
     )
 
     def __init__(self, deployment: str, model: str, version: int, role: Role) -> None:
@@ -66,6 +69,8 @@ class Tally:
         self.model = model
         self.version = version
         self.role = role
+        self.who = (deployment, model, version, role.value)
+        self.staged_as: tuple[int, int, str] | None = None
         self.arm = role
         self.release: int | None = None
         self.stage = 0
@@ -208,6 +213,7 @@ class Telemetry:
     def _begun(self, outside: Tally, release: int, stage: int, arm: Role) -> Tally:
         tally = Tally(outside.deployment, outside.model, outside.version, outside.role)
         tally.release, tally.stage, tally.arm, tally.outside = release, stage, arm, outside
+        tally.staged_as = (release, stage, arm.value)
         self._staged[release, stage, arm] = tally
         return tally
 

@@ -20,9 +20,11 @@ from lastgood.gateway.admission import Admission
 from lastgood.gateway.asgi import Gateway
 from lastgood.gateway.chores import Chore
 from lastgood.gateway.dispatch import Dispatcher
+from lastgood.gateway.ids import Ids
 from lastgood.gateway.inquiries import Inquiries
 from lastgood.gateway.links import Links
 from lastgood.gateway.protocol import IDLE_SECONDS_MAX, GatewayProtocol
+from lastgood.gateway.recording import HAND_OVER_SECONDS, Recording
 from lastgood.gateway.routes import RouteReader
 from lastgood.gateway.telemetry import Telemetry
 from lastgood.settings import Settings
@@ -47,7 +49,11 @@ class Worker:
         self._page = RoutePage.open(run / "route.page")
         self._reports = run / "reports"
         self._reports.mkdir(exist_ok=True)
-        self._dispatcher = Dispatcher(settings, self._telemetry)
+        ids = Ids()
+        self._recording = None
+        if settings.record_predictions:
+            self._recording = Recording(settings, ids, slot=slot, epoch=self.epoch)
+        self._dispatcher = Dispatcher(settings, self._telemetry, ids, self._recording)
         self._links = Links(self._dispatcher)
         self._reader = RouteReader(self._page, slot, self._links, self._dispatcher, self._telemetry)
         self._nudge = _Nudge(run / f"gateway-{slot}.sock", self._reader)
@@ -62,17 +68,21 @@ class Worker:
         self._page.claim(self._slot, os.getpid())
         self._reader.refresh()
         self._nudge.open()
+        if self._recording is not None:
+            self._recording.start()
 
     async def keep_time(self) -> None:
         """Do all that time asks for, in one place: the page, late requests, heartbeat, report."""
-        chores = (
+        chores = [
             Chore("the route page", 0, self._reader.check),
             Chore("late requests", 0, lambda: self._dispatcher.sweep(time.monotonic_ns())),
             Chore("the heartbeat", _BEAT_SECONDS, self._reader.beat),
             Chore("idle hosts", _BEAT_SECONDS, self._reader.tidy),
             Chore("late and idle connections", _BEAT_SECONDS, self._close_late),
             Chore("the report", self._settings.report_seconds, self.write_report),
-        )
+        ]
+        if self._recording is not None:
+            chores.append(Chore("the prediction log", HAND_OVER_SECONDS, self._recording.hand_over))
         try:
             while True:
                 await asyncio.sleep(_TICK_SECONDS)
@@ -92,6 +102,8 @@ class Worker:
         now = time.time()
         last = self._last
         report = self._telemetry.report(written_at=now, in_flight=len(self._dispatcher.flights))
+        if self._recording is not None:
+            report.recorded, report.unrecorded = self._recording.recorded, self._recording.dropped
         old = last is None or not 0 <= now - last.written_at < _REPORT_AT_LEAST_SECONDS
         if not (final or old or last is None or _counted(report, last)):
             return
@@ -109,6 +121,8 @@ class Worker:
         """Write the last report, let go of hosts and page."""
         self._nudge.close()
         await self._links.close()
+        if self._recording is not None:
+            self._recording.stop()
         self.write_report(final=True)
         self._page.release_slot(self._slot)
 
@@ -145,7 +159,7 @@ def _counted(report: WorkerReport, last: WorkerReport) -> bool:
 
 
 def _counts(report: WorkerReport) -> tuple[object, ...]:
-    ended_by_none = (report.bad_requests, report.unanswered, report.page_errors)
+    ended_by_none = (report.bad_requests, report.unanswered, report.page_errors, report.unrecorded)
     return (report.stages, report.totals, report.reflexes, ended_by_none, report.in_flight)
 
 

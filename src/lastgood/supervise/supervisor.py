@@ -31,6 +31,7 @@ class Role(StrEnum):
 
     GATEWAY = "gateway"
     CONTROLLER = "controller"
+    RECORDER = "recorder"
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +141,7 @@ class Supervisor:
         self._stop = False
 
     def run_forever(self) -> None:
-        """Supervise until SIGINT or SIGTERM, then drain: gateways, controller, hosts. For the main thread.
+        """Supervise until SIGINT or SIGTERM, then drain: gateways, controller, recorder, hosts. For the main thread.
 
         A second signal does not hurry it: every wait has a deadline of its own.
         """

@@ -46,6 +46,7 @@ class Reflex(msgspec.Struct, kw_only=True):
 class WorkerReport(msgspec.Struct, kw_only=True):
     """One worker's counts. ``epoch`` is when it started (nanoseconds since the epoch, unique per life).
 
+    ``recorded`` answers were left for the prediction log, ``unrecorded`` ones were dropped because something was full.
     ``page_errors`` counts reads of the route page that failed: it grows for as long as the page is broken.
     """
 
@@ -61,6 +62,8 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     unanswered: int = 0
     in_flight: int = 0
     page_errors: int = 0
+    recorded: int = 0
+    unrecorded: int = 0
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):

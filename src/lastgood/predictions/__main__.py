@@ -1,0 +1,57 @@
+"""``python -m lastgood.predictions --settings RUN/settings.json``: the recorder's process. It ends with its parent."""
+
+import argparse
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lastgood.predictions.log import PredictionLog
+from lastgood.predictions.recorder import Recorder
+from lastgood.settings import Settings
+from lastgood.wire.process import end_with_parent
+
+_POLL_SECONDS: Final = 0.1
+_FAREWELL_SECONDS: Final = 2.0
+_NICE: Final = 10
+
+
+def main() -> None:
+    """Record until SIGTERM, then take what the gateways left last."""
+    end_with_parent()
+    parser = argparse.ArgumentParser(prog="python -m lastgood.predictions")
+    parser.add_argument("--settings", type=Path, required=True)
+    path = parser.parse_args().settings
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: ending.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides in which order its children end
+    os.nice(_NICE)  # what serves comes first
+    run(msgspec.json.decode(path.read_bytes(), type=Settings), ending)
+
+
+def run(settings: Settings, ending: threading.Event) -> None:
+    """Record until ``ending`` is set; what is left then is taken, if that does not take long."""
+    log = PredictionLog(settings.predictions / "log.db")
+    recorder = Recorder(
+        log,
+        settings.predictions / "incoming",
+        keep_seconds=settings.keep_predictions,
+        bytes_max=settings.keep_predictions_bytes,
+    )
+    while not ending.is_set():
+        if not recorder.step(time.time()):
+            ending.wait(_POLL_SECONDS)
+    deadline = time.monotonic() + _FAREWELL_SECONDS
+    while recorder.step(time.time()) and time.monotonic() < deadline:
+        continue
+    log.close()
+
+
+if __name__ == "__main__":
+    main()

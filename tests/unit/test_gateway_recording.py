@@ -1,0 +1,178 @@
+"""Ids and recording in the gateway: every answer has one, everything is bounded, and what is dropped is counted."""
+
+import re
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from lastgood.domain.deployment import Role
+from lastgood.gateway import recording as module
+from lastgood.gateway.flight import Flight
+from lastgood.gateway.ids import Ids, given_id
+from lastgood.gateway.recording import Recording
+from lastgood.gateway.telemetry import Tally
+from lastgood.settings import Settings
+from lastgood.wire.frames import Request
+from lastgood.wire.predictions import Record, read_segment, segments
+
+
+class Lane:
+    """As much of a lane as recording needs."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+
+
+def flight(ids: Ids, payload: bytes = b"{}", body: bytes = b"{}") -> Flight:
+    tally = Tally("churn-eu", "churn", 2, Role.STABLE)
+    found = Flight(
+        1, Request.INFER, Lane(tally), tally, body, False, None, time.monotonic_ns(), lambda _: None
+    )
+    found.id, found.status, found.payload = ids.make(found.arrived), 200, payload
+    return found
+
+
+def recording(home: Path, **more: object) -> tuple[Recording, Ids]:
+    ids = Ids()
+    return Recording(Settings(home=str(home), **more), ids, slot=0, epoch=7), ids
+
+
+def written(home: Path) -> list[Record]:
+    found = []
+    for path in segments(home / "predictions" / "incoming"):
+        for frame in read_segment(path, 0, bytes_max=1 << 26).frames:
+            found += frame.records
+    return found
+
+
+def test_made_ids_are_uuids_of_their_time_and_sort_by_it() -> None:
+    """Every id is a UUID version 7, unlike every other, and later ones come later in order."""
+    ids = Ids()
+    now = time.monotonic_ns()
+    made = [ids.make(now + step * 100_000).decode() for step in range(1_000)]
+    assert len(set(made)) == 1_000
+    assert made == sorted(made)
+    for text in (made[0], made[-1]):
+        found = uuid.UUID(text)
+        assert (found.version, found.variant) == (7, uuid.RFC_4122)
+        assert str(found) == text
+    assert abs((uuid.UUID(made[0]).int >> 80) / 1e3 - time.time()) < 5
+
+
+def test_two_workers_make_no_id_twice() -> None:
+    """Ids of the same moment from two workers differ."""
+    one, other = Ids(), Ids()
+    assert not {one.make(number) for number in range(1000)} & {other.make(number) for number in range(1000)}
+
+
+@pytest.mark.parametrize(
+    ("value", "sound"),
+    [
+        (b"order-7/2", True),
+        (b"x" * 128, True),
+        (b"x" * 129, False),
+        (b"", False),
+        (b"a b", False),
+        (b"\xe9", False),
+    ],
+)
+def test_a_sound_id_of_the_callers_is_taken(value: bytes, sound: bool) -> None:
+    """What could not be shown or is too long is replaced, not refused."""
+    assert given_id([(b"content-type", b"x"), (b"lastgood-id", value)]) == (value if sound else None)
+
+
+def test_what_was_answered_is_written_off_the_event_loop(tmp_path: Path) -> None:
+    """Answers reach a segment in their order; the inputs are not among what is kept unless asked for."""
+    one, ids = recording(tmp_path)
+    one.start()
+    flights = [flight(ids, payload=b"%d" % number) for number in range(1_200)]
+    for found in flights:
+        one.add(found, found.arrived + 1_000)
+    one.stop()
+    records = written(tmp_path)
+    assert [record.answer for record in records] == [b"%d" % number for number in range(1_200)]
+    assert [record.id for record in records] == [found.id for found in flights]
+    assert {(record.took, record.who, record.inputs) for record in records} == {
+        (1_000, ("churn-eu", "churn", 2, "stable"), None)
+    }
+    assert (one.recorded, one.dropped) == (1_200, 0)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("all", 200), ("sampled", 2), ("none", 0)])
+def test_inputs_are_kept_as_the_setting_says(tmp_path: Path, keep: str, kept: int) -> None:
+    """All, one in a hundred, or none."""
+    one, ids = recording(tmp_path, keep_inputs=keep)
+    one.start()
+    for _ in range(200):
+        one.add(flight(ids, body=b'{"inputs":[]}'), time.monotonic_ns())
+    one.stop()
+    assert sum(record.inputs == b'{"inputs":[]}' for record in written(tmp_path)) == kept
+
+
+def test_a_long_answer_is_not_kept_but_its_length_is(tmp_path: Path) -> None:
+    """One caller with large answers cannot fill the log."""
+    one, ids = recording(tmp_path)
+    one.start()
+    one.add(flight(ids, payload=b"x" * 20_000), time.monotonic_ns())
+    one.stop()
+    (record,) = written(tmp_path)
+    assert (record.answer, record.answer_bytes) == (None, 20_000)
+
+
+def test_a_full_batch_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is handed over, memory is bounded by a number of records."""
+    monkeypatch.setattr(module, "_BATCH_RECORDS_MAX", 10)
+    one, ids = recording(tmp_path)
+    for _ in range(25):
+        one.add(flight(ids), time.monotonic_ns())
+    assert one.dropped == 15
+
+
+def test_a_large_batch_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is handed over, memory is bounded by bytes too."""
+    monkeypatch.setattr(module, "_BATCH_BYTES_MAX", 1_000)
+    one, ids = recording(tmp_path)
+    for _ in range(25):
+        one.add(flight(ids, payload=b"x" * 200), time.monotonic_ns())
+    assert one.dropped == 25 - 6
+
+
+def test_a_disk_that_takes_nothing_stops_no_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the thread is stuck, a few batches wait, then the batch fills, then answers are dropped and counted."""
+    monkeypatch.setattr(module, "_BATCH_RECORDS_MAX", 10)
+    monkeypatch.setattr(module, "_BATCHES_MAX", 2)
+    one, ids = recording(tmp_path)  # not started: as if its first write had never come back
+    for _ in range(100):
+        one.add(flight(ids), time.monotonic_ns())
+        one.hand_over()
+    assert one.dropped == 100 - 2 - 10
+
+
+def test_what_waits_on_disk_is_bounded(tmp_path: Path) -> None:
+    """With nobody reading, segments grow to the setting and no further; the rest is counted."""
+    one, ids = recording(tmp_path, keep_waiting_predictions_bytes=100_000)
+    one.start()
+    for _ in range(2_000):
+        one.add(flight(ids), time.monotonic_ns())
+    one.stop()
+    size = sum(path.stat().st_size for path in (tmp_path / "predictions" / "incoming").iterdir())
+    assert size <= 100_000
+    assert one.recorded == len(written(tmp_path))
+    assert one.recorded + one.dropped == 2_000
+    assert one.dropped > 0
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error is said once, every answer is counted as dropped."""
+    (tmp_path / "predictions").write_text("in the way")
+    one, ids = recording(tmp_path)
+    one.start()
+    for _ in range(1_000):
+        one.add(flight(ids), time.monotonic_ns())
+    one.stop()
+    assert one.dropped == 1_000
+    assert len(re.findall("Predictions cannot be kept", caplog.text)) == 1
