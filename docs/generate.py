@@ -57,7 +57,9 @@ def plan_reference() -> str:
             "`objective`, `quantiles` or `compare`, compare the candidate with stable by tests that may be looked at "
             "all the time; together they roll a harmless candidate back with a chance of at most "
             "`false_rollback_rate`. `health` and every `max` are plain limits, outside that promise: "
-            "`lastgood plan lint` says how often a `max` would have been broken by stable's own recent traffic."
+            "`lastgood plan lint` says how often a `max` would have been broken by stable's own recent traffic. "
+            "`accuracy`, `precision`, `recall`, `f1`, `mean` and `mae` compare too, once labels say what was right: see "
+            "[feedback.md](feedback.md)."
         ),
         *(_part(kind.__name__, f"`metric: {metric}`", parts) for metric, kind in GUARDRAIL_KINDS.items()),
         "## Data",

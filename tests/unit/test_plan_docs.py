@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lastgood.domain.plan import LatencyTest, MarginKind, Metric, Strategy, built_in
+from lastgood.domain.plan import KPIS, LatencyTest, MarginKind, Metric, Strategy, built_in
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.plan_schema import plan_schema
 from lastgood.domain.release import TRANSITIONS
@@ -118,24 +118,38 @@ def test_the_example_plans_are_accepted(path):
     """Each file in examples/plans is a plan of the strategy, with the rule or with the data, that it is named for."""
     plan = parse_plan(path.read_text(encoding="utf-8"), source=path.name)
     assert (plan.data is not None) == (path.stem == "with-data")
-    if plan.data is not None:
+    assert any(one.kpi is not None for one in plan.guardrails) == (path.stem == "kpis")
+    if path.stem in ("with-data", "kpis"):
         return
     named = plan.promote_when if path.stem == "proven" else plan.strategy
     assert named.value == path.stem.replace("-", "_")
 
 
 def test_there_is_an_example_of_every_strategy():
-    """Canary, blue-green and all at once each have a file to start from, and so have promotion by proof and data."""
-    names = ["all-at-once.yaml", "blue-green.yaml", "canary.yaml", "proven.yaml", "with-data.yaml"]
+    """Canary, blue-green and all at once each have a file to start from, and so have labels, promotion by proof and data."""
+    names = [
+        "all-at-once.yaml",
+        "blue-green.yaml",
+        "canary.yaml",
+        "kpis.yaml",
+        "proven.yaml",
+        "with-data.yaml",
+    ]
     assert [path.name for path in EXAMPLES] == names
 
 
 def test_the_example_of_proof_shows_every_metric():
-    """Each metric, each way of comparing latency and both kinds of margin can be copied from it."""
+    """Each metric without labels, each way of comparing latency and both kinds of margin can be copied from it."""
     plan = parse_plan((ROOT / "examples" / "plans" / "proven.yaml").read_text(encoding="utf-8"))
-    assert {one.metric for one in plan.guardrails} == set(Metric)
+    assert {one.metric for one in plan.guardrails} == set(Metric) - KPIS
     assert {one.latency_test for one in plan.guardrails} == set(LatencyTest)
     assert {one.margin.kind for one in plan.guardrails} == set(MarginKind)
+
+
+def test_the_example_of_labels_shows_every_kpi():
+    """Each KPI can be copied from it."""
+    plan = parse_plan((ROOT / "examples" / "plans" / "kpis.yaml").read_text(encoding="utf-8"))
+    assert {one.metric for one in plan.guardrails if one.kpi is not None} == KPIS
 
 
 def test_the_diagram_holds_every_transition():

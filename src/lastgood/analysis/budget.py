@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lastgood.domain.plan import Guardrail, LatencyTest, Metric, Plan, PromoteWhen
+from lastgood.domain.plan import KPIS, Guardrail, LatencyTest, Metric, Plan, PromoteWhen
 
 RATES: Final = frozenset((Metric.ERRORS, Metric.TIMEOUTS, Metric.INVALID_OUTPUT, Metric.COUNTER))
 """Metrics that are a number of bad requests of a total."""
@@ -12,7 +12,7 @@ def compares(guardrail: Guardrail) -> bool:
     """Return whether a guardrail holds the candidate against stable, beside any hard maximum."""
     if guardrail.metric is Metric.LATENCY:
         return guardrail.latency_test is not LatencyTest.NONE
-    return guardrail.metric in RATES
+    return guardrail.metric in RATES or guardrail.metric in KPIS
 
 
 def alphas(plan: Plan) -> dict[str, float]:

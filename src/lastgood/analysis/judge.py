@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lastgood.analysis import findings, parts, trials
+from lastgood.analysis import findings, kpi_findings, kpi_state, parts, trials
 from lastgood.analysis.budget import RATES, alphas, proof_alpha
 from lastgood.analysis.counts import added, without_firsts
 from lastgood.analysis.measured import measured
@@ -13,7 +13,7 @@ from lastgood.analysis.parts import Comparison
 from lastgood.analysis.record import Arms, Record, chained, read
 from lastgood.analysis.trials import Trials
 from lastgood.domain.change import Evidence
-from lastgood.domain.plan import Guardrail, Metric, Plan
+from lastgood.domain.plan import KPIS, Guardrail, Metric, Plan
 from lastgood.domain.traffic import ArmCounts, Baseline, Stratum, Units
 from lastgood.domain.verdict import Finding
 from lastgood.errors import Code, LastgoodError
@@ -60,11 +60,22 @@ def judge(
     them later.
     """
     record = _begun(plan, baseline, evidence)
-    shares = alphas(plan)
+    shares, labels = alphas(plan), record.labels or kpi_state.LabelRecord()
 
     def finding(guardrail: Guardrail) -> Finding:
         if guardrail.metric is Metric.HEALTH:
             return findings.health(guardrail, misses)
+        if guardrail.metric in KPIS:
+            found = kpi_findings.judged(
+                guardrail,
+                labels.states.get(guardrail.name) or kpi_state.initial(plan, guardrail),
+                alpha=shares.get(guardrail.name, 0.0),
+                proving=proof_alpha(plan, guardrail) is not None,
+                units=Units.KEYS if kpi_state.by_key(baseline) else Units.REQUESTS,
+                strata=evidence.sequence,
+                log=record.log,
+            )
+            return explained(found) if intervals else found
         seen = measured(
             guardrail,
             parts.units_of(guardrail, baseline),
@@ -98,13 +109,22 @@ def _begun(plan: Plan, baseline: Baseline, evidence: Evidence) -> Record:
     comparisons = {
         guardrail.name: parts.initial(plan, baseline, guardrail, shares[guardrail.name])
         for guardrail in plan.guardrails
-        if shares.get(guardrail.name, 0.0) > 0.0
+        if shares.get(guardrail.name, 0.0) > 0.0 and guardrail.metric not in KPIS
     }
     return Record(comparisons={name: one for name, one in comparisons.items() if one.parts})
 
 
 def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Stratum) -> Record:
     """Return the record after one more stratum; one of the watch has nothing that could be compared."""
+    if stratum.labels:
+        return msgspec.structs.replace(
+            record,
+            labels=kpi_state.with_labels(
+                plan, record.labels or kpi_state.LabelRecord(), stratum.labels, stratum.stage
+            ),
+            closed_at=max(record.closed_at, stratum.closed_at),
+            log=chained(record.log, stratum),
+        )
     watched = stratum.stage >= plan.watch_stage and not stratum.stable.requests
     taken, keys = ({}, record.keys) if watched else _trials(plan, baseline, record, stratum)
 
@@ -131,6 +151,7 @@ def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Strat
         keys=keys,
         closed_at=max(record.closed_at, stratum.closed_at),
         log=chained(record.log, stratum),
+        labels=record.labels,
     )
 
 

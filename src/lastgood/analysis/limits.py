@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lastgood.analysis.counts import bad_of, requests_of
 from lastgood.analysis.trials import name_of
-from lastgood.domain.plan import Guardrail, Metric, Plan, Step, StepKind
+from lastgood.domain.plan import KPIS, Guardrail, Metric, Plan, Step, StepKind
 from lastgood.domain.route import FULL_WEIGHT
 from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, TrafficMinute
 
@@ -70,8 +70,8 @@ def false_alarms(
     way = _way(plan)
     found = []
     for index, guardrail in enumerate(plan.guardrails):
-        if guardrail.maximum is None:
-            continue
+        if guardrail.maximum is None or guardrail.metric in KPIS:
+            continue  # of labels no minutes are kept
         ring = _ring(guardrail, minutes)
         chance = np.random.default_rng([seed, index])
         many = min(runs, max(_FEWEST_RUNS, _ROWS // max(1, int(way.minutes.sum()))))

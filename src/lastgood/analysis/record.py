@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from lastgood.analysis.kpi_state import LabelRecord
 from lastgood.analysis.parts import Comparison
 from lastgood.domain.traffic import ArmCounts, Stratum
 
@@ -22,7 +23,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ``comparisons`` are by the guardrail's name; ``total`` is over all stages, ``stages`` the candidate's requests by
     stage. ``keys`` are the 32-bit hashes of the keys that have gone bad, by metric, where keys are the units.
     ``closed_at`` is when the last stratum closed, ``log`` a running digest of all strata: whoever knows it knows
-    whether a log of strata is the one that was judged.
+    whether a log of strata is the one that was judged. ``labels`` are what KPI guardrails rest on.
     """
 
     comparisons: dict[str, Comparison] = {}
@@ -31,6 +32,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     keys: dict[str, bytes] = {}
     closed_at: float = 0.0
     log: str = ""
+    labels: LabelRecord | msgspec.UnsetType = msgspec.UNSET  # left out where a plan asks for none
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lastgood.analysis import sentences
-from lastgood.domain.plan import Guardrail, Metric, OnFail, Plan, StepKind, Strategy, UnitsChoice
+from lastgood.domain.plan import KPIS, Guardrail, Metric, OnFail, Plan, StepKind, Strategy, UnitsChoice
 from lastgood.domain.route import FULL_WEIGHT
 from lastgood.domain.traffic import TrafficMinute
 
@@ -67,7 +67,7 @@ def _stops(plan: Plan, guardrail: Guardrail) -> bool:
 def _one_request(guardrail: Guardrail) -> Trap | None:
     """Return a trap when a single request among the fewest that are looked at breaks the limit."""
     limit, fewest = guardrail.maximum, guardrail.min_samples
-    if limit is None:
+    if limit is None or guardrail.metric in KPIS:
         return None
     name, many = guardrail.name, sentences.plural(fewest, "request", "requests")
     if guardrail.metric is Metric.LATENCY:
@@ -117,7 +117,8 @@ def _too_slow(plan: Plan, per_minute: float) -> list[Trap]:
         spent, answered = spent + wait, answered + wait / 60.0 * per_minute * share
     answered += max(0.0, plan.deadline - spent) / 60.0 * per_minute * share
     for one in plan.guardrails:
-        if one.metric is not Metric.HEALTH and share and one.min_samples > answered:
+        requests = one.metric is not Metric.HEALTH and one.metric not in KPIS  # a request may have many rows
+        if requests and share and one.min_samples > answered:
             sentence = (
                 f"{one.name}: min_samples is {sentences.count(one.min_samples)}, and with {per_minute:.3g} requests a minute "
                 f"the candidate answers about {sentences.count(round(answered))} before the deadline."

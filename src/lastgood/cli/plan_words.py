@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from lastgood.cli.plan_data_words import data_in_words
+from lastgood.cli.plan_kpi_words import WRONG, kpi_maturity, kpi_worse
 from lastgood.cli.wording import duration, percent
 
 if TYPE_CHECKING:
@@ -82,13 +83,13 @@ def _guardrail(one: "Guardrail") -> str:
 
     if one.metric.value == "health":
         return f"{one.name}: {one.on_fail.value} when {one.misses} health checks in a row fail."
-    when = [_worse(one)] if compares(one) else []
-    if one.maximum is not None:
+    when = kpi_worse(one) if one.kpi is not None else [_worse(one)] if compares(one) else []
+    if one.maximum is not None and one.kpi is None:
         when.append(f"{_limit(one)} (looked at from {one.min_samples} requests on)")
     does = one.on_fail.value
     if one.dry_run:
         does = f"dry run, would {'roll back' if does == 'rollback' else does}"
-    text = f"{one.name}: {does} when {', or '.join(when)}."
+    text = f"{one.name}: {does} when {', or '.join(when)}.{kpi_maturity(one)}"
     if one.no_data.value == "fail":
         text += " Without any data it counts as failed."
     if one.no_data.value == "ignore":
@@ -119,6 +120,8 @@ def _difference(one: "Guardrail", margin: "Margin", side: str) -> str:
 
 def _bad(one: "Guardrail", side: str) -> tuple[str, str]:
     """Return what a guardrail counts, one and many of them."""
+    if one.kpi is not None:
+        return WRONG[one.metric.value]
     if one.metric.value == "counter":
         return f"a {one.counter} request", f"{one.counter} requests"
     if one.metric.value != "latency":
@@ -173,7 +176,9 @@ def _promotion(plan: "Plan") -> list[str]:
     ]
     for one in plan.guardrails:
         keyed = plan.units.value == "keys" and one.metric.value == "latency"
-        if compares(one) and not one.dry_run and one.on_fail.value != "alert" and not keyed:
+        if one.kpi is not None and not one.proof and not one.dry_run and one.on_fail.value != "alert":
+            lines.append(f"  {one.name}: it has passed.")
+        elif compares(one) and not one.dry_run and one.on_fail.value != "alert" and not keyed:
             ways = [_difference(one, margin, "under") for margin in one.proof]
             lines.append(f"  {one.name}: {', or '.join(ways)}.")
     wrong = percent(plan.false_promotion_rate * 100)

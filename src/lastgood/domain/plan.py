@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.kpi import KpiTerms
 from lastgood.domain.route import FULL_WEIGHT
 
 
@@ -129,23 +130,6 @@ DEFAULT_PROOF: Final = (Margin(MarginKind.ODDS, 2.0), Margin(MarginKind.ABSOLUTE
 """Odds suit rates of any size; where nothing ever goes wrong they can show nothing, and one point can."""
 
 DEFAULT_QUANTILES: Final = (0.5, 0.9, 0.98, 0.998)
-
-
-class KpiTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """How a KPI guardrail reads a prediction and its label.
-
-    ``output`` names the output that is looked at (empty for the only or first one). With a ``threshold`` that output is
-    a score, and a row is predicted to be ``positive`` from there on; ``positive`` is the class of interest as
-    :func:`lastgood.domain.kpi.class_of` writes it. A label counts once its prediction is ``after`` seconds old. A
-    mean's values from ``low`` to ``high`` are told apart; others count as the nearer end.
-    """
-
-    output: str = ""
-    positive: str = ""
-    threshold: float | None = None
-    after: float = 0.0
-    low: float = 0.0
-    high: float = 1.0
 
 
 class Guardrail(msgspec.Struct, frozen=True, kw_only=True):

@@ -163,7 +163,8 @@ def _check_provable(
         )
         next_step = "Use canary with a weight below 100%, or 'promote_when: measured'."
         raise placed.refusal("$.promote_when", message, next_step)
-    if any(compares(one) and not one.dry_run and one.on_fail is not OnFail.ALERT for one in guardrails):
+    proving = [one for one in guardrails if compares(one) and one.proof and not one.dry_run]
+    if any(one.on_fail is not OnFail.ALERT for one in proving):
         return
     message = "Nothing can be proven here: no guardrail compares the candidate with stable (dry runs and alerts apart)."
     next_step = "Add one, such as 'metric: errors', or use 'promote_when: measured'."

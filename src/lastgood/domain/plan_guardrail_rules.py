@@ -29,6 +29,8 @@ from lastgood.domain.plan_guardrails import (
     HealthGuardrail,
     LatencyGuardrail,
 )
+from lastgood.domain.plan_kpi_rules import read_kpi
+from lastgood.domain.plan_kpis import KpiGuardrail
 from lastgood.domain.version import check_name
 from lastgood.errors import LastgoodError
 
@@ -71,6 +73,10 @@ def read_guardrails(
                 name=one.name or "health", metric=Metric.HEALTH, on_fail=one.on_fail, misses=one.misses
             )
             found.append(health)
+            continue
+        if isinstance(one, KpiGuardrail):
+            labelled = read_kpi(placed, one, path, strategy)
+            found.append(msgspec.structs.replace(labelled, share=shares[index]))
             continue
         guardrail = _comparing(placed, one, path, tests[index] or LatencyTest.NONE)
         guardrail = msgspec.structs.replace(guardrail, share=shares[index])

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.kpi import Labels
+
 BUCKETS_PER_OCTAVE: Final = 16
 """Latency buckets are log2-spaced: bucket ``b`` holds latencies from 2**(b/16) to 2**((b+1)/16) microseconds."""
 
@@ -66,7 +68,10 @@ class StageCounts(msgspec.Struct, kw_only=True):
 
 
 class Stratum(msgspec.Struct, frozen=True, kw_only=True):
-    """All gateways' counts of one closed interval of one stage: the unit of evidence."""
+    """All gateways' counts of one closed interval of one stage: the unit of evidence.
+
+    One that holds ``labels`` holds nothing else: they come hours after the requests that they are about.
+    """
 
     release: int
     sequence: int
@@ -74,6 +79,9 @@ class Stratum(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: float
     candidate: ArmCounts
     stable: ArmCounts
+    labels: Labels | msgspec.UnsetType = (
+        msgspec.UNSET
+    )  # left out of the JSON of all others, and so of their digest
 
 
 class Units(StrEnum):

@@ -1,0 +1,166 @@
+"""From outcomes to counts: which labelled rows a KPI guardrail counts, and which of them are wrong.
+
+What is a trial, and when is it bad
+    ========= ============================================= ==============================
+    metric    trials                                        bad ones
+    ========= ============================================= ==============================
+    accuracy  all rows                                      another class was predicted
+    recall    rows of the class of interest                 it was not predicted
+    precision rows for which that class was predicted       they are of another
+    f1        rows that are, or were predicted to be, of it one of both, not the other
+    mean      all rows, each with its label as score        -
+    mae       all rows, each with the distance as score     -
+    ========= ============================================= ==============================
+    With ``j`` the part of good trials of ``f1``, F1 is ``2 j / (1 + j)``: it rises and falls with ``j``.
+A row counts for the arm its request was meant for, with the answer that the caller had, whoever gave it: leaving out what
+stable answered for the candidate would compare easy rows with all rows.
+
+Where keys are the units, a key's rows after its first bad one are left out, and of a mean all after its first: then
+what counts of a key ends by itself, and a busy caller is no crowd.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+
+from lastgood.analysis.trials import MAX_HASHES
+from lastgood.domain.kpi import Kpi, KpiCounts, KpiTerms, Outcome, class_of, number_of
+from lastgood.domain.plan import CONFUSIONS, Guardrail, Metric
+from lastgood.stats.means import bin_of
+
+_ARMS: Final = ("candidate", "stable")
+
+
+class Row(Enum):
+    """What one labelled row is for a metric of classes."""
+
+    NO_TRIAL = "no trial"
+    GOOD = "good"
+    BAD = "bad"
+    UNUSABLE = "unusable"
+
+
+class _Sums:
+    """One arm's counts while they grow."""
+
+    def __init__(self) -> None:
+        self.rows = self.trials = self.bad = self.unusable = self.repeated = 0
+        self.scores: dict[int, int] = {}
+        self.total = 0.0
+
+    def counts(self) -> KpiCounts:
+        return KpiCounts(
+            rows=self.rows,
+            trials=self.trials,
+            bad=self.bad,
+            scores=dict(sorted(self.scores.items())),
+            total=self.total,
+            unusable=self.unusable,
+            repeated=self.repeated,
+        )
+
+
+def tally(guardrail: Guardrail, outcomes: Sequence[Outcome], remembered: bytes | None) -> dict[int, Kpi]:
+    """Return what outcomes, in their order, say of both arms, by stage.
+
+    ``remembered`` are the 32-bit marks of keys of which no more counts (see the head of this page), None where keys are
+    not the units; there is room for :data:`MAX_HASHES`, and without room no row with a key counts any more.
+    """
+    known = None if remembered is None else set(np.frombuffer(remembered, dtype="<u4").tolist())
+    sums: dict[int, dict[str, _Sums]] = {}
+    fresh: dict[int, list[int]] = {}
+    for one in outcomes:
+        if one.arm not in _ARMS:
+            continue
+        own = sums.setdefault(one.stage, {arm: _Sums() for arm in _ARMS})[one.arm]
+        own.rows += 1
+        if known is not None and one.key is not None and (one.key in known or len(known) >= MAX_HASHES):
+            own.repeated += 1
+            continue
+        ends = _add(own, guardrail, one)
+        if ends and known is not None and one.key is not None:
+            known.add(one.key)
+            fresh.setdefault(one.stage, []).append(one.key)
+    return {
+        stage: Kpi(
+            candidate=arms["candidate"].counts(),
+            stable=arms["stable"].counts(),
+            keys=sorted(fresh.get(stage, ())),
+        )
+        for stage, arms in sorted(sums.items())
+    }
+
+
+def _add(own: _Sums, guardrail: Guardrail, outcome: Outcome) -> bool:
+    """Count a row; return whether no more of its key counts."""
+    terms = guardrail.kpi or KpiTerms()
+    if guardrail.metric in CONFUSIONS:
+        row = row_of(guardrail.metric, terms, outcome)
+        own.unusable += row is Row.UNUSABLE
+        own.trials += row in (Row.GOOD, Row.BAD)
+        own.bad += row is Row.BAD
+        return row is Row.BAD
+    value = value_of(guardrail.metric, terms, outcome)
+    if value is None:
+        own.unusable += 1
+        return False
+    clipped = min(max(value, terms.low), terms.high)
+    part = min(max((clipped - terms.low) / (terms.high - terms.low), 0.0), 1.0)
+    number = bin_of(1.0 - part if guardrail.metric is Metric.MAE else part)
+    own.trials += 1
+    own.total += clipped
+    own.scores[number] = own.scores.get(number, 0) + 1
+    return True
+
+
+def row_of(metric: Metric, terms: KpiTerms, outcome: Outcome) -> Row:
+    """Return what a labelled row is for a metric of classes."""
+    label, predicted = class_of(outcome.value), _predicted(terms, outcome.answer)
+    if label is None or predicted is None:
+        return Row.UNUSABLE
+    if terms.positive and metric is not Metric.ACCURACY:
+        return _of_interest(metric, label == terms.positive, predicted == terms.positive)
+    if terms.threshold is not None:  # the score tells one class from all others
+        return Row.GOOD if (label == terms.positive) is (predicted == terms.positive) else Row.BAD
+    return Row.GOOD if label == predicted else Row.BAD
+
+
+def value_of(metric: Metric, terms: KpiTerms, outcome: Outcome) -> float | None:
+    """Return the label of a row, or its distance from what was predicted; None where either is no number."""
+    label = number_of(outcome.value)
+    if label is None or metric is Metric.MEAN:
+        return label
+    predicted = number_of(_output(terms, outcome.answer))
+    return None if predicted is None else abs(predicted - label)
+
+
+def _of_interest(metric: Metric, is_one: bool, was_predicted: bool) -> Row:
+    counts = {
+        Metric.RECALL: is_one,
+        Metric.PRECISION: was_predicted,
+        Metric.F1: is_one or was_predicted,
+    }[metric]
+    if not counts:
+        return Row.NO_TRIAL
+    return Row.GOOD if is_one and was_predicted else Row.BAD
+
+
+def _predicted(terms: KpiTerms, answer: dict[str, Any] | None) -> str | None:
+    """Return the predicted class; with a threshold the class of interest, or nothing in particular."""
+    found = _output(terms, answer)
+    if terms.threshold is None:
+        return class_of(found)
+    score = number_of(found[1] if isinstance(found, list) and len(found) == 2 else found)
+    if score is None:
+        return None
+    return terms.positive if score >= terms.threshold else ""
+
+
+def _output(terms: KpiTerms, answer: dict[str, Any] | None) -> Any:
+    """Return the value of the output that is looked at; the one of a list with one."""
+    if not answer:
+        return None
+    found = answer.get(terms.output) if terms.output else next(iter(answer.values()))
+    return found[0] if isinstance(found, list) and len(found) == 1 else found

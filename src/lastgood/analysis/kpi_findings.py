@@ -1,0 +1,223 @@
+"""What a KPI guardrail says: the same verdicts as for requests, on labelled rows."""
+
+import math
+from typing import Any, Final
+
+from lastgood.analysis import comparisons, kpi_state, sentences
+from lastgood.analysis.kpi_state import ByMeans, KpiState
+from lastgood.domain.kpi import KpiCounts, KpiTerms
+from lastgood.domain.plan import CONFUSIONS, Guardrail, Metric
+from lastgood.domain.plan_kpi_rules import f1_of
+from lastgood.domain.traffic import Units
+from lastgood.domain.verdict import Finding, Verdict
+
+_COUNTED: Final = {
+    Metric.RECALL: " of the class of interest",
+    Metric.PRECISION: " predicted to be of the class of interest",
+    Metric.F1: " that are of the class of interest, or predicted to be,",
+}
+
+
+def judged(
+    guardrail: Guardrail,
+    state: KpiState,
+    *,
+    alpha: float,
+    proving: bool,
+    units: Units,
+    strata: int,
+    log: str,
+) -> Finding:
+    """Judge what labels say. ``strata`` and ``log`` are number and digest of the strata that this rests on."""
+    verdict, why = _verdict(guardrail, state)
+    proven = _proven(state, proving)
+    proof = ""
+    if proven is not None and verdict is not Verdict.FAILED and state.total.candidate.trials:
+        shown = "shown not to be worse by its proof margin"
+        proof = shown if proven else "not yet shown to be within its proof margin"
+    clauses = [_facts(guardrail, state), _bet(state), _limit(guardrail, state), why, proof]
+    told = "; ".join(clause for clause in clauses if clause)
+    last = sentences.word(verdict, guardrail.on_fail, dry_run=guardrail.dry_run)
+    return Finding(
+        guardrail=guardrail.name,
+        metric=guardrail.metric.value,
+        verdict=verdict,
+        on_fail=guardrail.on_fail,
+        sentence=f"{guardrail.name}: {told}: {last}.",
+        no_data=None if state.total.candidate.trials else guardrail.no_data,
+        proven=proven,
+        dry_run=guardrail.dry_run,
+        numbers={
+            **_numbers(guardrail, state, alpha, proven),
+            "units": units.value,
+            "strata": strata,
+            "log": log,
+        },
+    )
+
+
+def value_of(guardrail: Guardrail, counts: KpiCounts) -> float | None:
+    """Return one arm's metric in its own unit; None, never 0, without trials."""
+    if not counts.trials:
+        return None
+    if guardrail.metric not in CONFUSIONS:
+        return counts.total / counts.trials
+    wrong = counts.bad / counts.trials
+    return f1_of(wrong) if guardrail.metric is Metric.F1 else 1.0 - wrong
+
+
+def _verdict(guardrail: Guardrail, state: KpiState) -> tuple[Verdict, str]:
+    """Return the verdict, and what stands in the way of another one."""
+    own = state.total.candidate
+    if _over(guardrail, own):
+        return Verdict.FAILED, ""
+    missing_bad = _missing_bad(guardrail, own)
+    if kpi_state.reached(state) and not missing_bad:
+        return Verdict.FAILED, ""
+    unusable = own.unusable + state.total.stable.unusable
+    if unusable:
+        rows = sentences.plural(unusable, "labelled row", "labelled rows")
+        return (
+            Verdict.ERROR,
+            f"{rows} cannot be read as this guardrail says (its output, threshold or values)",
+        )
+    least = max(1, guardrail.min_samples)
+    if own.trials < least:
+        return Verdict.INCONCLUSIVE, _more(guardrail, least - own.trials)
+    if kpi_state.reached(state):
+        short = sentences.plural(missing_bad, "wrong row is", "wrong rows are")
+        return Verdict.INCONCLUSIVE, f"{short} missing to call it worse"
+    if guardrail.maximum is None and state.compared < least:
+        return Verdict.INCONCLUSIVE, f"{_more(guardrail, least - state.compared)} beside stable"
+    return Verdict.PASSED, ""
+
+
+def _facts(guardrail: Guardrail, state: KpiState) -> str:
+    own, other = state.total.candidate, state.total.stable
+    if not own.trials:
+        rows = sentences.plural(own.rows, "labelled candidate row", "labelled candidate rows")
+        return f"{rows} so far" if not own.rows else f"{rows} so far, none that counts for it"
+    if guardrail.metric not in CONFUSIONS:
+        values = _beside(guardrail, state, "{:.4g}")
+        return f"{values}, of {sentences.count(own.trials)} against {sentences.count(other.trials)} labelled rows"
+    right = f"{sentences.count(own.trials - own.bad)} of {sentences.count(own.trials)}"
+    if other.trials:
+        right += f" against {sentences.count(other.trials - other.bad)} of {sentences.count(other.trials)}"
+    return f"{_beside(guardrail, state, '')}, {right} right"
+
+
+def _beside(guardrail: Guardrail, state: KpiState, form: str) -> str:
+    """Return both arms' values: 71.0 % against 84.0 %."""
+    said = form.format if form else sentences.percent
+    values = [value_of(guardrail, one) for one in (state.total.candidate, state.total.stable)]
+    told = [said(value) for value in values if value is not None]
+    return " against ".join(told) if len(told) == 2 else f"{told[0]}, with nothing to compare"
+
+
+def _bet(state: KpiState) -> str:
+    if state.test is None or not state.total.candidate.trials:
+        return ""
+    return f"evidence {sentences.bet(kpi_state.log_e(state), -math.log(state.test.state.alpha))}"
+
+
+def _limit(guardrail: Guardrail, state: KpiState) -> str:
+    own = state.total.candidate
+    if guardrail.maximum is None or own.trials < max(1, guardrail.min_samples):
+        return ""
+    place = "under" if _over(guardrail, own) else "not under"
+    return f"{place} the minimum of {sentences.percent(_least(guardrail))}"
+
+
+def _least(guardrail: Guardrail) -> float:
+    """Return the hard limit in the metric's own unit."""
+    wrong = 1.0 if guardrail.maximum is None else guardrail.maximum
+    return f1_of(wrong) if guardrail.metric is Metric.F1 else 1.0 - wrong
+
+
+def _over(guardrail: Guardrail, counts: KpiCounts) -> bool:
+    if guardrail.maximum is None or counts.trials < max(1, guardrail.min_samples):
+        return False
+    return counts.bad / counts.trials > guardrail.maximum + 1e-12
+
+
+def _missing_bad(guardrail: Guardrail, counts: KpiCounts) -> int:
+    return max(0, guardrail.min_bad - counts.bad) if guardrail.metric in CONFUSIONS else 0
+
+
+def _more(guardrail: Guardrail, missing: int) -> str:
+    short, which = max(1, missing), _COUNTED.get(guardrail.metric, "")
+    rows = "labelled candidate row" if short == 1 else "labelled candidate rows"
+    return f"{sentences.count(short)} more {rows}{which} {'is' if short == 1 else 'are'} needed"
+
+
+def _proven(state: KpiState, proving: bool) -> bool | None:
+    if not proving or not state.proofs:
+        return None
+    return any(map(comparisons.reached, state.proofs))
+
+
+def _numbers(guardrail: Guardrail, state: KpiState, alpha: float, proven: bool | None) -> dict[str, Any]:
+    own, terms = state.total.candidate, guardrail.kpi or KpiTerms()
+    arms = {
+        name: _arm(guardrail, counts) for name, counts in (("candidate", own), ("stable", state.total.stable))
+    }
+    rates = [one["rate"] for one in arms.values()]
+    both = [rate for rate in rates if rate is not None]
+    log_e = None if state.test is None else kpi_state.log_e(state)
+    bound = None if state.test is None else 1.0 / state.test.state.alpha
+    reached = kpi_state.reached(state)
+    points = not isinstance(state.test, ByMeans)
+    return {
+        "candidate_rows": own.rows,
+        "measured": own.trials,
+        **arms,
+        "difference": {"estimate": both[0] - both[1], "interval": None} if len(both) == 2 else None,
+        "compared_rows": state.compared,
+        "log_e": log_e,
+        "e_value": None if log_e is None else sentences.ratio(log_e),
+        "bound": bound,
+        "alpha": alpha,
+        "margin": guardrail.margin.value if points else guardrail.margin.value * (terms.high - terms.low),
+        "margin_kind": guardrail.margin.kind.value if points else "value",
+        "maximum": guardrail.maximum,
+        "after": terms.after,
+        "missing": max(0, guardrail.min_samples - own.trials),
+        "missing_bad": _missing_bad(guardrail, own),
+        "unusable": own.unusable + state.total.stable.unusable,
+        "parts": []
+        if log_e is None
+        else [{"name": guardrail.name, "log_e": log_e, "bound": bound, "reached": reached}],
+        "proof": _proof(guardrail, state, proven),
+    }
+
+
+def _arm(guardrail: Guardrail, counts: KpiCounts) -> dict[str, Any]:
+    """Return an arm's numbers: ``value`` in the metric's own unit, ``bad`` and ``rate`` of wrong rows."""
+    classes = guardrail.metric in CONFUSIONS
+    return {
+        "requests": counts.trials,
+        "bad": counts.bad if classes else None,
+        "rate": counts.bad / counts.trials if classes and counts.trials else None,
+        "interval": None,
+        "value": value_of(guardrail, counts),
+        "labelled": counts.rows,
+        "left_out": counts.repeated,
+    }
+
+
+def _proof(guardrail: Guardrail, state: KpiState, proven: bool | None) -> dict[str, Any] | None:
+    if proven is None:
+        return None
+    margins = [
+        {
+            "part": guardrail.name,
+            "kind": margin.kind.value,
+            "value": margin.value,
+            "log_e": comparisons.log_e(proof),
+            "bound": math.exp(comparisons.log_bound(proof)),
+            "reached": comparisons.reached(proof),
+        }
+        for margin, proof in zip(guardrail.proof, state.proofs, strict=True)
+    ]
+    best = max(margins, key=lambda one: (one["reached"], one["log_e"]))
+    return {"log_e": best["log_e"], "bound": best["bound"], "reached": proven, "margins": margins}
