@@ -54,8 +54,9 @@ class Demo:
         self.timeline: list[str] = []
         self.wrong: list[str] = []
         self.environment = {**os.environ, "LASTGOOD_ACTOR": "demo", "NO_COLOR": "1", "COLUMNS": "100"}
-        gateway, api = free_port(), free_port()
-        self.environment |= {"LASTGOOD_PORT": str(gateway), "LASTGOOD_API_PORT": str(api)}
+        gateway = os.environ.get("LASTGOOD_PORT") or str(free_port())
+        api = os.environ.get("LASTGOOD_API_PORT") or str(free_port())
+        self.environment |= {"LASTGOOD_PORT": gateway, "LASTGOOD_API_PORT": api}
         self.url = f"http://127.0.0.1:{gateway}"
         self.server: subprocess.Popen[bytes] | None = None
         self.others: list[subprocess.Popen[bytes]] = []
