@@ -16,6 +16,7 @@ from typing import Any, Self
 from project import DEADLINE_SECONDS, SIGNATURE, Project
 
 from lastgood.domain.snapshot import Quarantine
+from lastgood.sources.own_tokens import OwnTokens, home_mark
 from lastgood.sources.sqlite import SqliteSource
 
 CUSTOMERS = 100
@@ -137,8 +138,9 @@ class Shop:
 
     def quarantine(self, release: int) -> tuple[Quarantine, dict[str, set[int]]]:
         """Return what a rollback replaced, and by table the keys that its exports hold. Only while no server runs."""
-        home = self.project.folder / ".lastgood" / "data" / "features"
-        source = SqliteSource("features", self.path, home, lock_seconds=5.0)
+        home = self.project.folder / ".lastgood" / "data"
+        kept = SqliteSource("features", self.path, home / "features", lock_seconds=5.0)
+        source = OwnTokens(kept, home_mark(home))
         snapshot = source.capture(f"r{release}_snapshot")  # the same token: the same snapshot, taken once
         exports = self.project.folder / "exports"
         exports.mkdir(exist_ok=True)

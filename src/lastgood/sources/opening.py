@@ -9,6 +9,7 @@ from typing import Any, Final
 from lastgood.data_ports import DataSource
 from lastgood.errors import Code, LastgoodError
 from lastgood.settings import Settings
+from lastgood.sources.own_tokens import OwnTokens, home_mark
 from lastgood.sources.tokens import checked
 from lastgood.wire import private
 
@@ -27,7 +28,7 @@ def _open(settings: Settings, name: str, options: Mapping[str, Any]) -> DataSour
     given = _resolved(options, Path(settings.home).parent)
     provider = given.pop("provider", None)
     found = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
-    if provider not in found:
+    if not isinstance(provider, str) or provider not in found:
         raise LastgoodError(
             Code.INVALID,
             f"The data source {name!r} has the provider {provider!r}; known: {', '.join(sorted(found))}.",
@@ -45,7 +46,7 @@ def _open(settings: Settings, name: str, options: Mapping[str, Any]) -> DataSour
             f"Install it: pip install 'lastgood[{provider}]'.",
         ) from None
     source: DataSource = create(name, given, kept)
-    return source
+    return OwnTokens(source, home_mark(settings.kept_data))
 
 
 def _resolved(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
