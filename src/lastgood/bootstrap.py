@@ -39,6 +39,7 @@ from lastgood.home import open_database, prepare
 from lastgood.host.inspect import inspect_artifact
 from lastgood.integrations.git import git_state
 from lastgood.ports import Notifier
+from lastgood.predictions.log import PredictionLog
 from lastgood.settings import Settings
 from lastgood.sources.opening import openers
 from lastgood.sources.programs import MigrationPrograms
@@ -76,6 +77,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     reports: FolderReports
     fleet: LocalFleet
     router: PageRouter
+    predictions: PredictionLog
     database: Database
 
 
@@ -138,6 +140,7 @@ def _inside(settings: Settings, out: _Outside) -> _Inside:
     )
     programs = MigrationPrograms(Path(settings.home).parent, settings.kept_data / "migrations", os.environ)
     live, golden = LiveData(Desk(openers(settings)), programs), GoldenChecks()
+    executor.standbys.fits = live.schemas.fits
     drills, readiness = _rehearsals(settings, out, executor, live, golden)
     observer = Observer(
         executor=executor,
@@ -205,7 +208,7 @@ def open_services(settings: Settings) -> Services:
         blobs=out.blobs,
         inspect=_inspector(settings),
         git_state=git_state,
-        schema=inside.live.schema,
+        schema=inside.live.schemas.of,
     )
     rollback = Rollback(
         releases=out.releases,
@@ -247,6 +250,7 @@ def open_services(settings: Settings) -> Services:
         reports=out.reports,
         fleet=out.fleet,
         router=out.router,
+        predictions=PredictionLog(settings.prediction_log),
         database=out.database,
     )
 
@@ -286,6 +290,7 @@ def close(services: Services) -> None:
     """Let go of everything that :func:`open_services` opened."""
     services.fleet.close()
     services.router.close()
+    services.predictions.close()
     services.database.close()
 
 

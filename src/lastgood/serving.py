@@ -91,7 +91,7 @@ def _commands(settings: Settings, file: Path, descriptor: int) -> dict[str, Comm
             slot=slot,
             fds=(descriptor,),
         )
-    if settings.record_predictions or settings.predictions.exists():  # what is kept still has to grow old
+    if settings.record_predictions or settings.prediction_log.exists():  # what is kept still has to grow old
         recorder = (*python, "lastgood.predictions", "--settings", str(file))
         commands["recorder"] = Command(argv=recorder, role=Role.RECORDER, stop_seconds=5.0)
     return commands

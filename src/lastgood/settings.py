@@ -145,9 +145,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Path(self.home) / "data"
 
     @property
-    def predictions(self) -> Path:
-        """The prediction log, and what gateways left for it."""
-        return Path(self.home) / "predictions"
+    def prediction_log(self) -> Path:
+        """The prediction log's SQLite file."""
+        return Path(self.home) / "predictions" / "log.db"
+
+    @property
+    def incoming_predictions(self) -> Path:
+        """What gateways left for the prediction log."""
+        return Path(self.home) / "predictions" / "incoming"
 
     @property
     def token_file(self) -> Path:

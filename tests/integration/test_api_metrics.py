@@ -110,7 +110,7 @@ def test_lives_that_ended_cost_no_memory_and_lose_no_count():
     assert totals.lives == 1
     assert (part.counts.requests, part.counts.latency) == (999 * 3 + 4 + 5, {128: 999 * 3 + 4 + 5})
     assert again == [part]
-    assert totals.answered_by_none() == (1001, 1001)
+    assert (totals.plain("bad_requests"), totals.plain("unanswered")) == (1001, 1001)
 
 
 def test_releases_hosts_and_routes_are_told(rig):

@@ -30,10 +30,14 @@ def rig(tmp_path, monkeypatch):
 
 
 def test_a_healthy_server_has_no_findings(rig):
-    """Workers on the generation in force and ready hosts are in order."""
+    """Workers on the generation in force, ready hosts and a log that lacks nothing are in order."""
     found = [check(rig.services) for check in doctor_serving.SERVING_CHECKS]
 
-    assert [(one.name, one.state) for one in found] == [("routes", "ok"), ("hosts", "ok")]
+    assert [(one.name, one.state) for one in found] == [
+        ("routes", "ok"),
+        ("hosts", "ok"),
+        ("predictions", "ok"),
+    ]
 
 
 def test_a_worker_that_has_not_followed_is_a_problem(rig):

@@ -6,6 +6,7 @@ import click
 
 from lastgood.cli.command import command
 from lastgood.cli.output import table
+from lastgood.cli.request import show_request
 from lastgood.cli.session import Session
 from lastgood.cli.wording import full_name_of, moment
 from lastgood.errors import Code, LastgoodError
@@ -22,6 +23,12 @@ from lastgood.errors import Code, LastgoodError
     metavar="TIME",
     help="Say what served then: 2026-11-21T14:30, local unless it names a zone.",
 )
+@click.option(
+    "--request",
+    "request",
+    metavar="ID",
+    help="Say which version answered that request: the id is in the answer's lastgood-id header.",
+)
 @click.option("--deployment", help="Only this deployment.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many events.")
 def audit(
@@ -29,20 +36,30 @@ def audit(
     action: str | None,
     head: str | None,
     time: str | None,
+    request: str | None,
     deployment: str | None,
     limit: int,
 ) -> None:
-    """List the last events. 'audit verify' proves that none was changed; --at says what served at a time."""
+    """List the last events. 'audit verify' proves that none was changed.
+
+    --at says what served at a time, --request which version answered a request, with what.
+    """
     if head is not None and action is None:
         raise LastgoodError(
             Code.INVALID, "--head belongs to 'audit verify'.", "Type: lastgood audit verify --head HASH"
         )
     if action is not None:
-        if time is not None or deployment is not None:
+        if time is not None or deployment is not None or request is not None:
             raise LastgoodError(
-                Code.INVALID, "'audit verify' takes the whole record.", "Leave --at and --deployment out."
+                Code.INVALID, "'audit verify' takes the whole record.", "Leave the other options out."
             )
         _verify(session, head)
+    elif request is not None:
+        if time is not None or deployment is not None:
+            raise LastgoodError(
+                Code.INVALID, "--request takes one id and nothing else.", "Leave --at and --deployment out."
+            )
+        show_request(session, request)
     elif time is not None:
         _at(session, time, deployment)
     else:

@@ -128,6 +128,28 @@ def hosts(services: "Services") -> Finding:
     return Finding("hosts", "ok", f"all {len(wanted)} model hosts that are wanted are ready")
 
 
+def predictions(services: "Services") -> Finding:
+    """Say whether every answer gets into the prediction log."""
+    from lastgood.web.predictions import recording
+
+    try:
+        found = recording(services)
+    except LastgoodError as error:
+        return Finding("predictions", "problem", error.message, error.next_step)
+    if not found.on:
+        return Finding(
+            "predictions", "note", "Answers are not recorded.", "See the setting record_predictions."
+        )
+    held = f"{found.predictions} in the log"
+    if found.dropped:
+        what = f"{found.dropped} of {found.recorded + found.dropped} answers were dropped; {held}."
+        log = services.settings.run / "logs"
+        return Finding(
+            "predictions", "problem", what, f"See the disk, and the gateways' and recorder's logs in {log}."
+        )
+    return Finding("predictions", "ok", f"{held}, none dropped")
+
+
 def _behind(router: "Router", wanted: int) -> list[int]:
     """Return the workers that have not followed, after the moment that an idle one may take."""
     deadline = time.monotonic() + _ACKNOWLEDGE_SECONDS
@@ -139,4 +161,4 @@ def _behind(router: "Router", wanted: int) -> list[int]:
         time.sleep(0.05)
 
 
-SERVING_CHECKS: Final = (routes, hosts)
+SERVING_CHECKS: Final = (routes, hosts, predictions)

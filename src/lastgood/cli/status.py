@@ -11,6 +11,7 @@ from lastgood.cli.output import shown, styled, table
 from lastgood.cli.progress import block
 from lastgood.cli.session import Session
 from lastgood.cli.wording import full_name_of, moment, name_of, phase_name
+from lastgood.errors import LastgoodError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +27,7 @@ def status(session: Session, deployment: str | None, watch: bool, evidence: bool
     """Show what serves now, and the release under way."""
     if not watch or not session.output.live:
         found, views = _read(session, deployment, evidence)
-        session.output.result(found, *_text(views, evidence))
+        session.output.result(found, *_text(views, evidence), *_dropped(found))
         return
     from rich.console import Group
     from rich.live import Live
@@ -77,9 +78,29 @@ def history(session: Session, deployment: str, limit: int) -> None:
 def _read(session: Session, deployment: str | None, evidence: bool) -> tuple[Any, list[dict[str, Any]]]:
     if deployment is None:
         found = session.read("deployments", evidence=evidence)
+        found["recording"] = _recording(session)
         return found, found["deployments"]
     found = session.read("deployments", deployment, evidence=evidence)
     return found, [found]
+
+
+def _recording(session: Session) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = session.read("recording")
+    except LastgoodError as error:  # what serves does not need the prediction log
+        return error.as_data()
+    return found
+
+
+def _dropped(found: dict[str, Any]) -> list[Any]:
+    """Return a line where answers do not get into the prediction log."""
+    recording = found.get("recording") or {}
+    if "error" in recording:
+        return ["", styled(recording["error"], "red")]
+    if recording.get("dropped"):
+        told = f"{recording['dropped']} answers are in no prediction log, because something was full: lastgood doctor"
+        return ["", styled(told, "yellow")]
+    return []
 
 
 def _text(views: list[dict[str, Any]], evidence: bool) -> list[Any]:

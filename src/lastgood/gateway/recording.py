@@ -41,7 +41,7 @@ class Recording:
     def __init__(self, settings: Settings, ids: Ids, *, slot: int, epoch: int) -> None:
         """Prepare; nothing is written before :meth:`start`."""
         self._ids = ids
-        self._folder = settings.predictions / "incoming"
+        self._folder = settings.incoming_predictions
         self._waiting_max = settings.keep_waiting_predictions_bytes
         self._every = {"none": 0, "sampled": SAMPLED, "all": 1}[settings.keep_inputs]
         self._count = 0

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from lastgood.predictions.labels import on_added
 from lastgood.predictions.log import PredictionLog
 from lastgood.predictions.recorder import Recorder
 from lastgood.settings import Settings
@@ -37,10 +38,10 @@ def main() -> None:
 
 def run(settings: Settings, ending: threading.Event) -> None:
     """Record until ``ending`` is set; what is left then is taken, if that does not take long."""
-    log = PredictionLog(settings.predictions / "log.db")
+    log = PredictionLog(settings.prediction_log, on_added=(on_added,))
     recorder = Recorder(
         log,
-        settings.predictions / "incoming",
+        settings.incoming_predictions,
         keep_seconds=settings.keep_predictions,
         bytes_max=settings.keep_predictions_bytes,
     )

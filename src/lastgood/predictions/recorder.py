@@ -13,6 +13,7 @@ import msgspec
 
 from lastgood.domain.prediction import ID_BYTES_MAX, Prediction
 from lastgood.errors import LastgoodError
+from lastgood.predictions.labels import drop_labels
 from lastgood.predictions.log import Position, PredictionLog
 from lastgood.wire.predictions import Frame, Record, read_segment, segments
 
@@ -50,7 +51,8 @@ class Recorder:
         try:
             more = self._take(now)
             if abs(now - self._dropped_at) >= _DROP_SECONDS:
-                if not self._log.drop(now - self._keep_seconds, self._bytes_max):
+                before = now - self._keep_seconds
+                if not (self._log.drop(before, self._bytes_max) or drop_labels(self._log, before)):
                     self._dropped_at = now
                 else:
                     more = True

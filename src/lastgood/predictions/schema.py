@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from lastgood.errors import Code, LastgoodError
+from lastgood.predictions.labels_schema import LABEL_TABLES
 from lastgood.wire import private
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 WAIT_SECONDS: Final = 10.0
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS served (
@@ -81,7 +82,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES_MAX}")
     if found < SCHEMA_VERSION:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_TABLES} {LABEL_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
 
 

@@ -20,10 +20,17 @@ from lastgood.bootstrap import Services
 from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Counter
 from lastgood.errors import LastgoodError
 from lastgood.wire.fleet import HostState, read_desired
+from lastgood.wire.predictions import waiting_bytes
 from lastgood.wire.reports import VersionTotals, WorkerReport
 
 _Key = tuple[str, str, int, str]
 _LABELS: Final = ("deployment", "model", "version", "role")
+_PLAIN: Final = {
+    "bad_requests": ("lastgood_bad_requests", "Requests refused for what they asked: no version's fault."),
+    "unanswered": ("lastgood_unanswered_requests", "Requests that got an error because no version answered."),
+    "recorded": ("lastgood_predictions_recorded", "Answers that were left for the prediction log."),
+    "unrecorded": ("lastgood_predictions_dropped", "Answers in no log, because something was full."),
+}
 _OCTAVES: Final = (8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 22, 23)
 """Histogram bounds are 2**octave microseconds, 256 us to 8.4 s: where the gateways' buckets end exactly."""
 
@@ -37,7 +44,7 @@ class Totals:
     def __init__(self) -> None:
         self._lives: dict[tuple[int, int], WorkerReport] = {}
         self._ended: dict[_Key, VersionTotals] = {}
-        self._ended_by_none = (0, 0)
+        self._ended_plain = dict.fromkeys(_PLAIN, 0)
         self._last_ended: dict[int, int] = {}
 
     @property
@@ -63,16 +70,15 @@ class Totals:
             _add_all(sums, report.totals)
         return [sums[key] for key in sorted(sums)]
 
-    def answered_by_none(self) -> tuple[int, int]:
-        """Return how many requests were refused for what they asked, and how many got no version's answer."""
-        refused, unanswered = self._ended_by_none
-        refused += sum(life.bad_requests for life in self._lives.values())
-        return refused, unanswered + sum(life.unanswered for life in self._lives.values())
+    def plain(self, name: str) -> int:
+        """Return the sum of one plain count of the reports, which belongs to no version."""
+        living: int = sum(getattr(life, name) for life in self._lives.values())
+        return self._ended_plain[name] + living
 
     def _end(self, report: WorkerReport) -> None:
         _add_all(self._ended, report.totals)
-        refused, unanswered = self._ended_by_none
-        self._ended_by_none = (refused + report.bad_requests, unanswered + report.unanswered)
+        for name in _PLAIN:
+            self._ended_plain[name] += getattr(report, name)
         last = self._last_ended.get(report.slot, -1)
         self._last_ended[report.slot] = max(last, report.epoch)
 
@@ -93,17 +99,14 @@ class Collector:
         """Yield every metric. A store that cannot be read takes only its own metrics away."""
         with self._lock:  # reading too: an older list must not come after a newer one
             totals = self._totals.add(self._services.reports.read())
-            refused, unanswered = self._totals.answered_by_none()
+            plain = {name: self._totals.plain(name) for name in _PLAIN}
         yield from _requests(totals)
-        yield CounterMetricFamily(
-            "lastgood_bad_requests",
-            "Requests refused for what they asked: no version's fault.",
-            value=refused,
-        )
-        yield CounterMetricFamily(
-            "lastgood_unanswered_requests",
-            "Requests that got an error because no version answered.",
-            value=unanswered,
+        for name, (metric, meaning) in _PLAIN.items():
+            yield CounterMetricFamily(metric, meaning, value=plain[name])
+        yield GaugeMetricFamily(
+            "lastgood_predictions_waiting_bytes",
+            "What gateways left for the prediction log and is not in it yet.",
+            value=waiting_bytes(self._services.settings.incoming_predictions),
         )
         yield from self._routes()
         yield from self._hosts()

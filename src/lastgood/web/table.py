@@ -7,7 +7,7 @@ import msgspec
 
 from lastgood.bootstrap import Services
 from lastgood.errors import Code, LastgoodError
-from lastgood.web import audit, deployments, quarantine, readiness, releases, versions
+from lastgood.web import audit, deployments, predictions, quarantine, readiness, releases, versions
 from lastgood.web.endpoint import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -17,6 +17,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *quarantine.ENDPOINTS,
     *readiness.ENDPOINTS,
     *audit.ENDPOINTS,
+    *predictions.ENDPOINTS,
 )
 
 

@@ -1,0 +1,66 @@
+"""``audit --request``: which version answered a request, with what."""
+
+import time
+from typing import Any, Final
+
+import msgspec
+
+from lastgood.cli.client import is_supervised
+from lastgood.cli.session import Session
+from lastgood.cli.wording import moment
+from lastgood.domain.given_text import visible
+from lastgood.errors import Code, LastgoodError
+
+_FRESH_SECONDS: Final = 2.0
+
+
+def show_request(session: Session, id_: str) -> None:
+    """Say who answered the request, when, how long it took, and with what."""
+    found = _find(session, id_)
+    session.output.result(found, *_lines(found))
+
+
+def _find(session: Session, id_: str) -> dict[str, Any]:
+    """Ask for it, and again for a moment: an answer is in the log a little after its caller has it."""
+    deadline = time.monotonic() + _FRESH_SECONDS
+    while True:
+        try:
+            found: dict[str, Any] = session.read("predictions", id=id_)
+        except LastgoodError as error:
+            late = time.monotonic() > deadline or not is_supervised(session.settings)
+            if error.code is not Code.NOT_FOUND or late:
+                raise
+        else:
+            return found
+        time.sleep(0.2)
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    also = f" (also {visible(found['also'])})" if found["also"] else ""
+    who = f"version {found['version']} of {found['model']} as {found['role']}"
+    lines = [
+        f"{visible(found['id'])}{also}",
+        f"  asked      {found['deployment']}, {moment(found['at'])}",
+        f"  answered   by {who}, status {found['status']}, in {1000 * found['seconds']:.1f} ms",
+    ]
+    if found["release"] is not None:
+        lines.append(f"  release    {found['release']}{_standing(found)}")
+    if found["fallback"] is not None:
+        lines.append(f"  fallback   {found['fallback']}")
+    lines.append(f"  answer     {_content(found['answer'], found['answer_bytes'])}")
+    if found["inputs"] is not None:
+        lines.append(f"  inputs     {_content(found['inputs'], 0)}")
+    return lines
+
+
+def _standing(found: dict[str, Any]) -> str:
+    if found["arm"] is None:
+        return ", not counted for either arm"
+    keyed = ", by key" if found["key"] is not None else ""
+    return f", counted for {found['arm']}{keyed}"
+
+
+def _content(content: Any, size: int) -> str:
+    if content is None:
+        return f"not kept ({size} bytes)"
+    return visible(content if isinstance(content, str) else msgspec.json.encode(content).decode())
