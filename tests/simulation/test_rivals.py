@@ -53,6 +53,18 @@ def test_a_release_starts_although_something_else_changed(world: World) -> None:
     assert world.start("v1.1").version == 2
 
 
+def test_an_abort_holds_although_the_controller_moves_the_release_meanwhile(world: World) -> None:
+    """The loop takes the release up between the abort's look and its write: it is aborted all the same."""
+    release = world.start("v1.1")
+    _once_before(world.executor, "apply", world.turn)
+    world.commands.abort("churn", reason="wrong file", actor="ada")
+    world.turn()
+
+    assert world.release(release.id).phase is Phase.ABORTED
+    with pytest.raises(LastgoodError, match="nothing to abort"):
+        world.commands.abort("churn", reason="", actor="ada")
+
+
 def test_a_rollback_goes_on_when_the_stable_version_changed_meanwhile(world: World) -> None:
     """A promotion that ends between the rollback's look and its write is rolled back like any other."""
     release = world.start("v1.1")

@@ -145,7 +145,20 @@ class Releases:
         return self._act(deployment, release, move, actor)
 
     def abort(self, name: str, *, reason: str, actor: str) -> Release:
-        """End the release without blaming the version; all traffic goes to stable."""
+        """End the release without blaming the version; all traffic goes to stable.
+
+        It holds whatever the controller does to the release at the same moment.
+        """
+        for _ in range(_TRIES):
+            try:
+                return self._abort(name, reason, actor)
+            except LastgoodError as error:
+                if error.code is not Code.CONFLICT:
+                    raise
+                lost = error  # somebody was first: read again, and name what stands in the way
+        raise lost
+
+    def _abort(self, name: str, reason: str, actor: str) -> Release:
         deployment, release = self._steered(
             name, "abort", (Phase.PENDING, Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED)
         )
