@@ -137,6 +137,7 @@ def test_somebody_elses_objects_are_refused(empty: str, tmp_path: Path) -> None:
         ({"url": "postgresql://u:hunter2@h:port/d?x", "schema": "live"}, "url"),
         ({"url": "postgresql://u@h/d", "schema": "pg_catalog"}, "schema"),
         ({"url": "postgresql://u@h/d", "schema": "lastgood"}, "schema"),
+        ({"url": "postgresql://u@h/d", "schema": "information_schema"}, "schema"),
         ({"url": "postgresql://u@h/d", "schema": "live", "lock_timeout": 0}, "lock_timeout"),
         ({"url": "postgresql://u@h/d", "schema": "live", "tables": ["t"]}, "tables"),
     ],

@@ -40,7 +40,7 @@ def create(name: str, options: Mapping[str, Any], kept: Path) -> DataSource:  # 
     lock_seconds = given.seconds("lock_timeout", _LOCK_SECONDS)
     statement_seconds = given.seconds("statement_timeout", _STATEMENT_SECONDS)
     given.end()
-    if schema.startswith(("pg_", "lastgood")) or len(schema.encode()) > _NAME_BYTES_MAX:
+    if schema.startswith(("pg_", "lastgood", "information_schema")) or len(schema.encode()) > _NAME_BYTES_MAX:
         raise given.wrong("schema", "is not a schema of an application")
     why = session.unusable(url)
     if why:

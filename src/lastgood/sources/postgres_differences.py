@@ -28,13 +28,13 @@ _SUMS: Final[LiteralString] = (
     " FROM pg_temp.differing"
 )
 _ADDED: Final = sql.SQL(
-    "SELECT line FROM (SELECT pg_catalog.row_to_json(added_row)::text AS line, d.n,"
+    "SELECT line FROM (SELECT pg_catalog.row_to_json(added_row.*)::text AS line, d.n,"
     " row_number() OVER (PARTITION BY d.a, d.b) AS k FROM {} added_row JOIN pg_temp.differing d"
     " ON d.n > 0 AND d.a = pg_catalog.hashtextextended({}, 0) AND d.b = pg_catalog.hashtextextended({}, 1)) q"
     ' WHERE k <= n ORDER BY line COLLATE "C"'
 )
 _WHOLE: Final = sql.SQL(
-    "SELECT line FROM (SELECT pg_catalog.row_to_json(added_row)::text AS line FROM {} added_row) q"
+    "SELECT line FROM (SELECT pg_catalog.row_to_json(added_row.*)::text AS line FROM {} added_row) q"
     ' ORDER BY line COLLATE "C"'
 )
 

@@ -9,6 +9,7 @@ from typing import Final, LiteralString
 import msgspec
 from psycopg import sql
 
+from lastgood.errors import Code, LastgoodError
 from lastgood.sources.postgres_definitions import Definitions
 from lastgood.sources.postgres_session import Session, one
 
@@ -40,7 +41,21 @@ def places(live: str, token: str) -> Places:
 
 
 def prepare(connection: Session) -> None:
-    """Make the ledger where it is missing, once, whoever else does the same."""
+    """Make the ledger where it is missing, once, whoever else does the same.
+
+    :raises LastgoodError: ``refused`` when it belongs to a role that is not ours: what it says could be anything.
+    """
+    owner = one(
+        connection,
+        "SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE nspname = 'lastgood'"
+        " AND NOT pg_catalog.pg_has_role(current_user, nspowner, 'USAGE')",
+    )
+    if owner is not None:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"The schema 'lastgood' of this database, which holds what is kept, belongs to {owner!r}.",
+            "Connect as that role, or let this user be a member of it; all sources of one database need the same.",
+        )
     if one(connection, "SELECT pg_catalog.to_regclass('lastgood.swaps')") is not None:
         return
     with connection.transaction():

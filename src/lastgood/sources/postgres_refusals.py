@@ -12,14 +12,29 @@ from lastgood.sources.postgres_session import Session, search_in
 _HERE: Final[LiteralString] = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 _SHOWN: Final = 5
 
+# Their text is another in each schema, and a number that was right goes on pointing at replaced data.
+_BY_NUMBER: Final[LiteralString] = (
+    "ARRAY['regclass', 'regcollation', 'regconfig', 'regdictionary', 'regnamespace', 'regoper', 'regoperator',"
+    " 'regproc', 'regprocedure', 'regtype']::pg_catalog.regtype[]::oid[]"
+)
 _NOT_CARRIED: Final[LiteralString] = f"""
 SELECT 'partitioned table ' || relname FROM pg_class WHERE relnamespace = {_HERE} AND relkind = 'p'
 UNION ALL SELECT 'foreign table ' || relname FROM pg_class WHERE relnamespace = {_HERE} AND relkind = 'f'
 UNION ALL SELECT 'typed table ' || relname FROM pg_class WHERE relnamespace = {_HERE} AND relkind = 'r' AND reloftype <> 0
 UNION ALL SELECT DISTINCT 'inheriting table ' || c.relname FROM pg_inherits i
   JOIN pg_class c ON c.oid IN (i.inhrelid, i.inhparent) WHERE c.relnamespace = {_HERE} AND c.relkind IN ('r', 'f')
-UNION ALL SELECT format('rule %s on %s', r.rulename, c.relname) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+UNION ALL SELECT pg_catalog.format('rule %s on %s', r.rulename, c.relname) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
   WHERE c.relnamespace = {_HERE} AND r.rulename <> '_RETURN'
+UNION ALL SELECT pg_catalog.format('foreign key %s of %s, to a table in another schema', k.conname, c.relname)
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class r ON r.oid = k.confrelid
+  WHERE c.relnamespace = {_HERE} AND r.relnamespace <> {_HERE}
+UNION ALL SELECT pg_catalog.format('column %s of %s, whose type %s points at objects by their numbers', a.attname, c.relname,
+    pg_catalog.format_type(a.atttypid, NULL))
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_type e ON e.oid = t.typelem
+  WHERE c.relnamespace = {_HERE} AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+  AND coalesce(nullif(t.typbasetype, 0), e.oid, t.oid) = ANY ({_BY_NUMBER})
+UNION ALL SELECT pg_catalog.format('publication %s of all tables', pubname) FROM pg_publication WHERE puballtables
 UNION ALL SELECT 'aggregate ' || proname FROM pg_proc WHERE pronamespace = {_HERE} AND prokind = 'a'
 UNION ALL SELECT 'type ' || typname FROM pg_type WHERE typnamespace = {_HERE} AND (typtype IN ('r', 'm', 'p')
   OR typtype = 'b' AND typcategory <> 'A')
@@ -32,12 +47,38 @@ UNION ALL SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d
     'pg_extension'::regclass)
 UNION ALL SELECT 'security label on ' || c.relname FROM pg_seclabel l JOIN pg_class c ON l.classoid = 'pg_class'::regclass
   AND c.oid = l.objoid WHERE c.relnamespace = {_HERE}
-UNION ALL SELECT format('%s, which the system has, too', relname) FROM pg_class WHERE relnamespace = {_HERE}
+UNION ALL SELECT pg_catalog.format('%s, which the system has, too', relname) FROM pg_class WHERE relnamespace = {_HERE}
   AND relkind IN ('r', 'v', 'm', 'S') AND NOT pg_table_is_visible(oid)
-UNION ALL SELECT format('%s, which the system has, too', oid::regprocedure) FROM pg_proc WHERE pronamespace = {_HERE}
+UNION ALL SELECT pg_catalog.format('%s, which the system has, too', oid::regprocedure) FROM pg_proc WHERE pronamespace = {_HERE}
   AND NOT pg_function_is_visible(oid)
-UNION ALL SELECT format('%s, which the system has, too', t.typname) FROM pg_type t WHERE t.typnamespace = {_HERE}
+UNION ALL SELECT pg_catalog.format('%s, which the system has, too', t.typname) FROM pg_type t WHERE t.typnamespace = {_HERE}
   AND t.typtype IN ('e', 'd') AND NOT pg_type_is_visible(t.oid)
+ORDER BY 1
+"""
+# A function's text is not known to the server. One that names the schema asks the live data, whichever copy is being
+# built: what is computed and stored by it would be of another state than the rows beside it.
+_TEXTUAL: Final[LiteralString] = f"p.pronamespace = {_HERE} AND p.prosqlbody IS NULL"
+_ASKING_LIVE: Final[LiteralString] = f"""
+WITH RECURSIVE stored(classid, objid) AS (
+  SELECT 'pg_rewrite'::regclass::oid, r.oid FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+    WHERE c.relnamespace = {_HERE} AND c.relkind = 'm'
+  UNION SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relnamespace = {_HERE} AND relkind = 'i'
+  UNION SELECT 'pg_attrdef'::regclass, f.oid FROM pg_attrdef f JOIN pg_attribute a
+    ON (a.attrelid, a.attnum) = (f.adrelid, f.adnum) JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relnamespace = {_HERE} AND a.attgenerated <> ''
+), needed(classid, objid) AS (
+  SELECT classid, objid FROM stored
+  UNION SELECT n.classid, n.objid FROM needed b JOIN pg_depend d ON (d.classid, d.objid) = (b.classid, b.objid)
+    CROSS JOIN LATERAL (SELECT d.refclassid AS classid, d.refobjid AS objid UNION ALL
+      SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r WHERE d.refclassid = 'pg_class'::regclass
+        AND r.ev_class = d.refobjid) n
+    WHERE d.deptype = 'n'
+), used AS (SELECT p.* FROM pg_proc p JOIN needed u ON u.classid = 'pg_proc'::regclass AND u.objid = p.oid WHERE {_TEXTUAL}
+), naming AS (SELECT p.* FROM pg_proc p WHERE {_TEXTUAL} AND pg_catalog.strpos(
+    pg_catalog.lower(p.prosrc || coalesce(pg_catalog.array_to_string(p.proconfig, ' '), '')),
+    pg_catalog.lower(pg_catalog.quote_ident(current_schema()::text))) > 0)
+SELECT DISTINCT p.oid::regprocedure::text FROM naming p JOIN used u
+  ON u.oid = p.oid OR pg_catalog.strpos(u.prosrc, p.proname::text) > 0
 ORDER BY 1
 """
 # Whatever is outside the schema and points at something in it by number would go on pointing at replaced data.
@@ -80,12 +121,18 @@ def refuse_what_is_lost(connection: Session, schema: str) -> None:
     _refuse(
         _names(connection, _NOT_CARRIED),
         f"The schema {schema!r} holds what Lastgood cannot put back",
-        "Move it to another schema (for an extension: ALTER EXTENSION ... SET SCHEMA).",
+        "Move it out of the schema (an extension: ALTER EXTENSION ... SET SCHEMA), or do without it.",
     )
     _refuse(
         _names(connection, STRANGERS),
         f"The schema {schema!r} holds objects of roles that this user is no member of",
         "Connect as their owner, or grant the user those roles.",
+    )
+    _refuse(
+        _names(connection, _ASKING_LIVE),
+        f"An index, a computed column or a materialised view of {schema!r} needs functions whose text names the schema,"
+        " and so would ask live data for what is built beside it",
+        "Leave the schema's name out of their text: names are looked up in the schema first. Or write BEGIN ATOMIC.",
     )
     refuse_outside(connection, schema)
 

@@ -27,7 +27,7 @@ _SETTINGS: Final[LiteralString] = (
     "SET search_path = ''; SET client_encoding = 'UTF8'; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; "
     "SET intervalstyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; "
     "SET lc_monetary = 'C'; SET row_security = off; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
-    "SET default_transaction_read_only = off; SET check_function_bodies = off; SET client_min_messages = 'warning'; "
+    "SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'; SET check_function_bodies = off; SET client_min_messages = 'warning'; "
     "SET default_tablespace = ''; SET default_table_access_method = 'heap'; SET jit = off"
 )
 # A server that looks after its clients ends the work of one that was killed.
@@ -44,7 +44,14 @@ _CODES: Final[tuple[tuple[type[psycopg.Error], Code, str], ...]] = (
         Code.NOT_FOUND,
         "Somebody changed the schema meanwhile; look at it, and try again.",
     ),
-    (errors.InsufficientPrivilege, Code.REFUSED, "Connect as the owner of the schema's objects."),
+    (
+        errors.InsufficientPrivilege,
+        Code.REFUSED,
+        (
+            "Connect as a role that owns the schema's objects and may make schemas (GRANT CREATE ON DATABASE); where row"
+            " security is forced on owners, with BYPASSRLS."
+        ),
+    ),
     (errors.DataCorrupted, Code.CORRUPT, "Check the database server's disk."),
     (errors.IndexCorrupted, Code.CORRUPT, "Check the database server's disk."),
 )

@@ -106,7 +106,10 @@ class PostgresSource:
         """Make a whole schema from the snapshot and compare it, in one transaction."""
         staged = ledger.places(self._live, checked(token)).staged
         with self._session(token) as connection:
-            if ledger.swapped(connection, self._live, token) or ledger.exists(connection, staged):
+            if ledger.swapped(connection, self._live, token):
+                return
+            if ledger.exists(connection, staged):
+                self._same_restore(ledger.kept_snapshot(connection, staged), snapshot, token)
                 return
             place = self._place(connection, snapshot)
             with self._still(connection, place):
@@ -118,7 +121,7 @@ class PostgresSource:
                 )
                 finish(connection, staged, definitions)
                 refuse_outside(connection, place)
-                ledger.keep(connection, staged, definitions, None)
+                ledger.keep(connection, staged, definitions, msgspec.json.encode(snapshot))
                 self._reached("stage not committed yet")
             self._reached("stage committed")
 
@@ -279,6 +282,12 @@ class PostgresSource:
             digest=content.digest,
             place={"schema": place, "definitions": fingerprint(definitions)},
         )
+
+    def _same_restore(self, stored: bytes | None, snapshot: Snapshot, token: str) -> None:
+        if stored is not None and msgspec.json.decode(stored, type=Snapshot).digest != snapshot.digest:
+            raise LastgoodError(
+                Code.CONFLICT, f"The token {token!r} restores another snapshot.", "Use another token."
+            )
 
     def _same(self, found: str, expected: str, what: str) -> None:
         if found != expected:
