@@ -143,7 +143,9 @@ def _join(connection: sqlite3.Connection, made: Made, label: Label, now: float) 
         values = row_of(made.answer, label.row)
         if values is None and row_of(made.answer, 0) is not None:
             return f"its answer has no row {label.row}"
-    any_known = connection.execute("SELECT 1 FROM labels WHERE id = ? LIMIT 1", (made.id,)).fetchone()
+    any_known = connection.execute(
+        "SELECT 1 FROM labels WHERE id = ? AND joined = 1 LIMIT 1", (made.id,)
+    ).fetchone()
     if any_known is None:
         connection.execute(
             "INSERT INTO labelled VALUES (?, 1) ON CONFLICT (served) DO UPDATE SET predictions = predictions + 1",
