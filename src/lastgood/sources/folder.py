@@ -22,14 +22,25 @@ from lastgood.sources.folder_keep import (
     FILES,
     MANIFEST,
     check_kept,
+    check_mounts,
+    check_room,
     check_same,
     copy_settled,
     files_of,
     manifest_kept,
+    manifest_settled,
     move,
 )
 from lastgood.sources.folder_kernel import check_exchange, exchange, explained, sync_file_system
-from lastgood.sources.folder_tree import Manifest, copy_tree, look, manifest_of, remove_tree
+from lastgood.sources.folder_tree import (
+    Manifest,
+    bytes_on_disk,
+    copy_tree,
+    look,
+    manifest_of,
+    plain,
+    remove_tree,
+)
 from lastgood.sources.notes import Notes
 from lastgood.sources.options import Options
 
@@ -97,26 +108,30 @@ class FolderSource:
             return noted
         begun, taken_at = time.monotonic(), time.time()
         live, files = self._live(), files_of(self._notes, token)
-        with self._meant("A snapshot"):
-            remove_tree(files)
-            self._check_room(sum(each.size for each in look(live).values()))
-            copy_settled(live, files, link=self._link, seconds=self._settle_seconds)
-            sync_file_system(files)
-            self._reached("copied")
-        return self._keep(token, taken_at, begun)
+        check_mounts(live)
+        try:
+            with self._meant("A snapshot"):
+                remove_tree(files)
+                check_room(self._name, bytes_on_disk(live, look(live, strict=True)), self.room())
+                copy_settled(live, files, link=self._link, seconds=self._settle_seconds, strict=True)
+                sync_file_system(files)
+                self._reached("copied")
+                manifest = manifest_of(files, look(files))
+        except LastgoodError:
+            remove_tree(files)  # half of it would only take the room that applications need
+            raise
+        return self._keep(token, manifest, taken_at, begun)
 
-    def _keep(self, token: str, taken_at: float, begun: float) -> Snapshot:
-        """Hash what is kept and note what it is."""
-        with self._meant("A snapshot"):
-            files = files_of(self._notes, token)
-            manifest = manifest_of(files, look(files))
+    def _keep(self, token: str, manifest: Manifest, taken_at: float, begun: float) -> Snapshot:
+        """Note what is kept."""
+        files = files_of(self._notes, token)
         snapshot = Snapshot(
             token=token,
             source=self._name,
             provider=self.provider,
             taken_at=taken_at,
             seconds=time.monotonic() - begun,
-            size_bytes=max(manifest.size(), _EMPTY),
+            size_bytes=max(bytes_on_disk(files, look(files)), _EMPTY),
             rows={FILES: len(manifest.files())},
             schema=schema_of({FILES: ()}),
             digest=manifest.digest(),
@@ -145,12 +160,9 @@ class FolderSource:
         live, aside = self._live(), self._aside(token)
         if known is not None and aside.is_dir():
             return
-        if os.path.ismount(live):
-            raise LastgoodError(
-                Code.REFUSED, f"{live.name!r} is a mount point.", "Keep the data in a folder inside it."
-            )
+        check_mounts(live)
         self.verify(snapshot)
-        self._check_room(snapshot.size_bytes)
+        check_room(self._name, snapshot.size_bytes, self.room())
         try:
             with self._meant("The restore"):
                 check_exchange(live.parent, aside.name)
@@ -217,9 +229,9 @@ class FolderSource:
 
     def _export(self, token: str, paths: list[str], to: Path) -> None:
         files = files_of(self._notes, token)
-        seen = look(files)
+        seen = {plain(path): (path, each) for path, each in look(files).items()}
         parents = {str(parent) for path in paths for parent in Path(path).parents}
-        copy_tree(files, to, {path: seen[path] for path in (*parents, *paths)}, link=False)
+        copy_tree(files, to, dict(seen[path] for path in (*parents, *paths)), link=False)
 
     def _set_aside(self, token: str) -> Snapshot:
         if not self.swapped(token):
@@ -238,7 +250,8 @@ class FolderSource:
                 raise LastgoodError(
                     Code.NOT_FOUND, f"Nothing is kept of what {token!r} replaced.", "It was released."
                 )
-        return self._keep(token, swapped_at, begun)
+            manifest = manifest_settled(files, seconds=self._settle_seconds)
+        return self._keep(token, manifest, swapped_at, begun)
 
     def release(self, token: str) -> int:
         """Delete the hidden folder beside the live one, and what is kept."""
@@ -260,15 +273,6 @@ class FolderSource:
             found = os.statvfs(parent)
             free = min(free, found.f_bavail * found.f_frsize)
         return free
-
-    def _check_room(self, needed: int) -> None:
-        free = self.room()
-        if free is not None and free < needed:
-            raise LastgoodError(
-                Code.STORAGE,
-                f"{needed} bytes are needed on the disk of data source {self._name!r}, {free} are free.",
-                "Free some room.",
-            )
 
     def _real(self) -> Path:
         return Path(os.path.realpath(self._path))

@@ -8,14 +8,25 @@ import msgspec
 
 from lastgood.domain.snapshot import Snapshot
 from lastgood.errors import Code, LastgoodError
+from lastgood.sources.digest import file_digest
 from lastgood.sources.durable import sync_folder
-from lastgood.sources.folder_kernel import sync_file_system
-from lastgood.sources.folder_tree import FOLDER, Look, Manifest, copy_tree, look, manifest_of, remove_tree
+from lastgood.sources.folder_kernel import mounted_in, sync_file_system
+from lastgood.sources.folder_tree import (
+    FILE,
+    FOLDER,
+    Look,
+    Manifest,
+    copy_tree,
+    look,
+    manifest_of,
+    remove_tree,
+)
 from lastgood.sources.notes import Notes
 
 FILES: Final = "files"
 MANIFEST: Final = "manifest"
 _PAUSE_SECONDS: Final = 0.002
+_TICK_NS: Final = 20_000_000  # at most 10 ms on any Linux, and as much to be sure
 _UNSURE: Final = -1
 
 
@@ -24,8 +35,11 @@ def files_of(notes: Notes, token: str) -> Path:
     return notes.folder(token) / FILES
 
 
-def copy_settled(source: Path, files: Path, *, link: bool, seconds: float) -> None:
+def copy_settled(source: Path, files: Path, *, link: bool, seconds: float, strict: bool = False) -> None:
     """Copy until a whole pass finds that nothing changed since it began; each pass copies only what did.
+
+    File times tick every few milliseconds: what was written in the tick before a pass can be written again, in place and
+    in the same length, with the same time. So such files are read a second time, after all were copied.
 
     :raises LastgoodError: ``conflict`` when there was no such moment within ``seconds``.
     :raises OSError: no room, or it cannot be read.
@@ -33,25 +47,51 @@ def copy_settled(source: Path, files: Path, *, link: bool, seconds: float) -> No
     deadline = time.monotonic() + seconds
     copied: Look = {}
     while True:
-        seen = look(source, linking=link)
+        since = time.time_ns() - _TICK_NS
+        seen = look(source, linking=link, strict=strict)
         for path in sorted(copied, reverse=True):
             if path not in seen or seen[path].kind != copied[path].kind:
                 _remove(files / path)
         # Folders come along in every pass: what is made in one changes its time.
         fresh = {path: each for path, each in seen.items() if copied.get(path) != each or each.kind == FOLDER}
+        late = {path: each for path, each in fresh.items() if each.kind == FILE and each.changed >= since}
         try:
             copy_tree(source, files, fresh, link=link)
-            if look(source, linking=link) == seen:
+            since = time.time_ns() - _TICK_NS
+            equal = link or all(file_digest(source / path) == file_digest(files / path) for path in late)
+            if equal and look(source, linking=link, strict=strict) == seen:
                 return
-            copied = seen
+            unsure = {path: each for path, each in late.items() if not equal or each.changed >= since}
         except FileNotFoundError:  # something went away under the copy: each of this pass may be there or not
-            unsure = {path: msgspec.structs.replace(each, changed=_UNSURE) for path, each in fresh.items()}
-            copied = {**{path: each for path, each in copied.items() if path in seen}, **unsure}
+            unsure = fresh
+        # What is unsure is copied again by the next pass.
+        copied = {path: each for path, each in seen.items() if path in copied or path not in unsure}
+        copied |= {path: msgspec.structs.replace(each, changed=_UNSURE) for path, each in unsure.items()}
         if time.monotonic() >= deadline:
             raise LastgoodError(
                 Code.CONFLICT,
                 f"Something in the folder {source.name!r} changes all the time.",
                 "Stop its writers for a moment, or have them write less often; then try again.",
+            )
+        time.sleep(_PAUSE_SECONDS)
+
+
+def manifest_settled(files: Path, *, seconds: float) -> Manifest:
+    """Hash what was replaced, at a moment when nobody who still has a file of it open writes to it.
+
+    :raises LastgoodError: ``conflict`` when there was no such moment within ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look(files)
+        manifest = manifest_of(files, seen)
+        if look(files) == seen:
+            return manifest
+        if time.monotonic() >= deadline:
+            raise LastgoodError(
+                Code.CONFLICT,
+                "Something still writes to files that were replaced: it has had them open since before.",
+                "Let it open its files anew (restart it); its rows are in what was replaced.",
             )
         time.sleep(_PAUSE_SECONDS)
 
@@ -107,8 +147,34 @@ def check_kept(notes: Notes, snapshot: Snapshot) -> None:
     raise LastgoodError(
         Code.CORRUPT,
         f"{differs!r} in snapshot {snapshot.token!r} is not what was captured.",
-        "Capture the data again.",
+        "Capture the data again. If it is what a restore replaced, a program went on writing to it; its files are there.",
     )
+
+
+def check_mounts(live: Path) -> None:
+    """Refuse what neither a rename nor an exchange takes along; deleting it later would empty what is mounted.
+
+    :raises LastgoodError: ``refused``, naming the place.
+    """
+    place = mounted_in(live)
+    if place is not None:
+        where = "is a mount point" if place == str(live) else f"has another file system at {place!r}"
+        raise LastgoodError(
+            Code.REFUSED, f"{live.name!r} {where}.", "Keep the data in a folder without mounts in it."
+        )
+
+
+def check_room(source: str, needed: int, free: int | None) -> None:
+    """Compare the bytes that are needed with those that are free.
+
+    :raises LastgoodError: ``storage``.
+    """
+    if free is not None and free < needed:
+        raise LastgoodError(
+            Code.STORAGE,
+            f"{needed} bytes are needed on the disk of data source {source!r}, {free} are free.",
+            "Free some room.",
+        )
 
 
 def check_same(found: str, wanted: str) -> None:

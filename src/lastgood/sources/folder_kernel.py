@@ -1,9 +1,12 @@
 """What the kernel can do with files that Python does not offer: exchanging two names, sharing blocks, one sync for all."""
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +20,7 @@ _NO_CLONE: Final = frozenset(
     {errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.ENOTSUP, errno.EXDEV, errno.EPERM}
 )
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")  # how the kernel writes blanks and the like
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -68,6 +72,44 @@ def clone(source: int, target: int) -> bool:
     return True
 
 
+def data_in(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where an open file of ``size`` bytes holds data, begin and end; what is between is holes and takes no room."""
+    at = 0
+    while at < size:
+        try:
+            begin = os.lseek(file, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole is left
+                return
+            begin = at  # the file system does not tell
+            at = size
+        else:
+            at = min(size, os.lseek(file, begin, os.SEEK_HOLE))
+        yield begin, at
+
+
+def copy_owner(source: Path, new: Path) -> None:
+    """Give ``new`` owner and group of ``source``, as far as this process may: root everything, others their groups."""
+    old, now = source.lstat(), new.lstat()
+    if (old.st_uid, old.st_gid) == (now.st_uid, now.st_gid):
+        return
+    with contextlib.suppress(PermissionError):
+        os.chown(new, -1, old.st_gid, follow_symlinks=False)
+    with contextlib.suppress(PermissionError):
+        os.chown(new, old.st_uid, -1, follow_symlinks=False)
+
+
+def mounted_in(folder: Path) -> str | None:
+    """Return where another file system, or a part of one, is mounted on ``folder`` or inside it; None where none is."""
+    real = os.path.realpath(folder)
+    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as mounts:
+        for mount in mounts:
+            place = _OCTAL.sub(lambda found: chr(int(found[1], 8)), mount.split(" ")[4])
+            if place == real or place.startswith(real + os.sep):
+                return place
+    return None
+
+
 def sync_file_system(folder: Path) -> None:
     """Return when everything written to the file system of ``folder`` is on the disk: one call for many files."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -80,7 +122,9 @@ def sync_file_system(folder: Path) -> None:
 
 
 def explained(error: OSError, what: str) -> LastgoodError:
-    """Return our error for the system's."""
+    """Return our error for the system's; the file at fault is named, without the folders that it is in."""
+    if isinstance(error.filename, str) and error.filename:
+        what = f"{what} ({os.path.basename(error.filename)!r})"  # noqa: PTH119  # it need not be a path that exists
     if error.errno in _NO_ROOM:
         return LastgoodError(
             Code.STORAGE, f"{what} could not be written: {error.strerror}.", "Free some room, then try again."

@@ -1,5 +1,7 @@
 """What is in a folder: looking at it, hashing it, copying it, and telling whether it changed meanwhile."""
 
+import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -12,9 +14,11 @@ import msgspec
 
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.digest import file_digest, value_digest
-from lastgood.sources.folder_kernel import clone
+from lastgood.sources.folder_kernel import clone, copy_owner, data_in
 
 _WORKERS: Final = 2
+_BLOCK: Final = 512  # what the system counts a file's room in
+_NO_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})  # copied then
 FILE: Final = "file"
 FOLDER: Final = "folder"
 LINK: Final = "link"
@@ -49,7 +53,10 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One thing as a look saw it. Equal looks at a folder mean that nothing in it changed between them."""
+    """One thing as a look saw it. Equal looks at a folder mean that nothing in it changed between them.
+
+    That holds for changes further apart than the clock of file times ticks; ``folder_keep`` sees to the others.
+    """
 
     kind: str
     mode: int
@@ -62,13 +69,14 @@ class Seen(msgspec.Struct, frozen=True):
 Look = dict[str, Seen]
 
 
-def look(root: Path, *, linking: bool = False) -> Look:
+def look(root: Path, *, linking: bool = False, strict: bool = False) -> Look:
     """Look at everything in a folder without reading any file.
 
-    ``linking`` leaves out when files' inodes changed: making a hard link changes that too.
+    ``linking`` leaves out when files' inodes changed: making a hard link changes that too. ``strict`` is how live data is
+    looked at that is to be captured; what was replaced is kept whatever is in it, and pipes and devices are left out.
 
-    :raises LastgoodError: ``refused`` for a link that leads outside, for pipes and devices, and for a name that is no
-        text.
+    :raises LastgoodError: ``refused``, when strict, for a link that leads outside, for pipes and devices, and for a name
+        or a link that is no text.
     :raises OSError: the folder is not there, or cannot be read. What goes away during the look is left out.
     """
     real = os.path.realpath(root)
@@ -85,39 +93,47 @@ def look(root: Path, *, linking: bool = False) -> Look:
         for each in found:
             path = f"{inside}/{each.name}" if inside else each.name
             try:
-                seen[path] = _look_at(real, path, each, linking=linking)
+                what = each.stat(follow_symlinks=False)
+                target = os.readlink(each.path) if stat.S_ISLNK(what.st_mode) else ""  # noqa: PTH115  # as above
             except FileNotFoundError:
                 continue
-            if seen[path].kind == FOLDER:
-                waiting.append(path)
+            if strict:
+                _refuse(real, path, what, target)
+            if _is_kept(what.st_mode):
+                seen[path] = _seen(what, target, linking=linking)
+                if seen[path].kind == FOLDER:
+                    waiting.append(path)
     return seen
 
 
-def _look_at(real: str, path: str, each: "os.DirEntry[str]", *, linking: bool) -> Seen:
+def _is_kept(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+
+
+def _refuse(real: str, path: str, found: os.stat_result, target: str) -> None:
     try:
         path.encode()
+        target.encode()
     except UnicodeEncodeError:
         raise LastgoodError(
-            Code.REFUSED, f"The name {path!r} is not UTF-8.", "Rename the file; its name could not be kept."
+            Code.REFUSED,
+            f"The name {path!r}, or what it links to, is not UTF-8.",
+            "Rename the file; its name could not be kept.",
         ) from None
-    found = each.stat(follow_symlinks=False)
-    if stat.S_ISLNK(found.st_mode):
-        whole = os.path.realpath(each.path)
-        target = str(Path(each.path).readlink())
+    if target:
+        whole = os.path.realpath(os.path.join(real, path))  # noqa: PTH118  # many calls; Path is slow
         if os.path.isabs(target) or not (whole == real or whole.startswith(real + os.sep)):  # noqa: PTH117
             raise LastgoodError(
                 Code.REFUSED,
                 f"The symbolic link {path!r} leads outside the folder.",
                 "Make it relative and keep it inside, or put the file itself there.",
             )
-        return _seen(found, target, linking=linking)
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+    if not _is_kept(found.st_mode):
         raise LastgoodError(
             Code.REFUSED,
             f"{path!r} is neither a file nor a folder.",
             "Keep pipes, sockets and devices elsewhere.",
         )
-    return _seen(found, "", linking=linking)
 
 
 def _seen(found: os.stat_result, target: str, *, linking: bool) -> Seen:
@@ -126,6 +142,17 @@ def _seen(found: os.stat_result, target: str, *, linking: bool) -> Seen:
     mode = 0 if kind == LINK else stat.S_IMODE(found.st_mode)
     changed = found.st_mtime_ns if linking else max(found.st_mtime_ns, found.st_ctime_ns)
     return Seen(kind, mode, size, found.st_ino, changed, target)
+
+
+def bytes_on_disk(root: Path, seen: Look) -> int:
+    """Return the room that the files take: less than their sizes where they have holes."""
+    files = [(root / path).lstat() for path, each in seen.items() if each.kind == FILE]
+    return sum(min(found.st_size, found.st_blocks * _BLOCK) for found in files)
+
+
+def plain(text: str) -> str:
+    """Return a path or a link as JSON can hold it: bytes that are no UTF-8 are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def manifest_of(root: Path, seen: Look) -> Manifest:
@@ -137,7 +164,7 @@ def manifest_of(root: Path, seen: Look) -> Manifest:
     with ThreadPoolExecutor(_WORKERS) as pool:  # hashing runs outside the interpreter's lock
         digests = dict(zip(names, pool.map(lambda path: file_digest(root / path), names), strict=True))
     entries = (
-        Entry(path, each.kind, each.mode, each.size, digests.get(path, each.target))
+        Entry(plain(path), each.kind, each.mode, each.size, digests.get(path, plain(each.target)))
         for path, each in seen.items()
     )
     return Manifest(tuple(sorted(entries)))
@@ -162,6 +189,7 @@ def copy_tree(source: Path, target: Path, seen: Look, *, link: bool) -> None:
         new.unlink(missing_ok=True)
         if seen[path].kind == LINK:
             new.symlink_to(seen[path].target)
+            copy_owner(source / path, new)
             shutil.copystat(source / path, new, follow_symlinks=False)
         else:
             place(source / path, new)
@@ -170,34 +198,47 @@ def copy_tree(source: Path, target: Path, seen: Look, *, link: bool) -> None:
         for _ in pool.map(one, [path for path, each in seen.items() if each.kind != FOLDER]):
             pass  # takes the errors
     for path in reversed(folders):  # inner ones first: making things inside changes a folder's time
+        copy_owner(source / path, target / path)
         shutil.copystat(source / path, target / path)
 
 
 def _hard_link(source: Path, new: Path) -> None:
-    new.hardlink_to(source)
+    try:
+        new.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _copy_file(source, new)
 
 
 def _copy_file(source: Path, new: Path) -> None:
     with source.open("rb") as old, new.open("xb") as file:
         if not clone(old.fileno(), file.fileno()) and not _in_kernel(old.fileno(), file.fileno()):
+            old.seek(0)  # asking where its holes are has moved it
             shutil.copyfileobj(old, file, 1 << 20)
+    copy_owner(source, new)
     shutil.copystat(source, new)
 
 
 def _in_kernel(source: int, target: int) -> bool:
     """Copy without passing through this process; False, with nothing copied, where the kernel cannot."""
-    left = os.fstat(source).st_size
-    copied = 0
-    while left > copied:
-        try:
-            done = os.copy_file_range(source, target, left - copied)
-        except OSError:
-            if copied:
-                raise
-            return False
-        if done == 0:
-            break
-        copied += done
+    size = os.fstat(source).st_size
+    start = copied = 0
+    for begin, end in data_in(source, size):
+        start = begin
+        while start < end:
+            try:
+                done = os.copy_file_range(source, target, end - start, start, start)
+            except OSError:
+                if copied:
+                    raise
+                return False
+            if done == 0:
+                break
+            start += done
+            copied += done
+    if size > start:
+        os.truncate(target, size)  # a hole at its end
     return True
 
 
@@ -210,10 +251,15 @@ def remove_tree(root: Path) -> int:
         for name in folders:
             path = Path(inside, name)
             if not path.is_symlink():
-                path.chmod(0o700)  # a read-only folder keeps what is in it
+                _open_up(path)
         for name in files:
             found = Path(inside, name).lstat()
             freed += found.st_size if found.st_nlink == 1 else 0
-    root.chmod(0o700)
+    _open_up(root)
     shutil.rmtree(root)
     return freed
+
+
+def _open_up(folder: Path) -> None:
+    with contextlib.suppress(PermissionError):  # somebody else's: deleting what is in it tells whether we may
+        folder.chmod(0o700)  # a read-only folder keeps what is in it

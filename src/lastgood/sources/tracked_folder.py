@@ -5,6 +5,7 @@ the shelf to keep it. Anything else, a changed file, one that the tool was told 
 any folder. So a snapshot is always of what is really there, and a restore never needs the tool's own idea of the folder.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from lastgood.domain.snapshot import Snapshot
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.digest import schema_of
 from lastgood.sources.folder import FolderSource
-from lastgood.sources.folder_keep import FILES, MANIFEST
+from lastgood.sources.folder_keep import FILES, MANIFEST, check_mounts
+from lastgood.sources.folder_kernel import copy_owner
 from lastgood.sources.folder_tree import FILE, FOLDER, LINK, Manifest, look, manifest_of
 from lastgood.sources.notes import Notes
 from lastgood.sources.streams import Readable, chunks, stream_digest
@@ -116,19 +118,22 @@ class TrackedFolder(FolderSource):
     def _held(self, token: str, recorded: dict[str, Any]) -> Manifest | None:
         """Return the live folder's manifest when the shelf holds just that; None when it has to be copied."""
         live = self._live()
+        check_mounts(live)
         with self._meant("A snapshot"):
-            seen = look(live)
-            manifest = manifest_of(live, seen)
-            self._shelf.pin(token, recorded, self._pins(token))
-            self._reached("pinned")
             try:
+                seen = look(live, strict=True)
+                manifest = manifest_of(live, seen)
+                self._shelf.pin(token, recorded, self._pins(token))
+                self._reached("pinned")
                 same = self._digests(token, recorded) == _files(manifest)
+                if same and look(live, strict=True) == seen:
+                    return manifest
+            except FileNotFoundError:
+                self._live()  # a file of it went away meanwhile, as one does: it is copied, which takes that into account
             except LastgoodError as error:
                 if error.code not in (Code.NOT_FOUND, Code.CORRUPT):
                     raise
-                same = False  # the tool lost some of it: all the more reason for a copy
-            if same and look(live) == seen:
-                return manifest
+                # The tool lost some of it: all the more reason for a copy.
         self._shelf.unpin(token)
         return None
 
@@ -158,7 +163,7 @@ class TrackedFolder(FolderSource):
         if _SHELF not in snapshot.place:
             super()._lay_out(snapshot, aside)
             return
-        manifest = self._manifest(snapshot)
+        manifest, live = self._manifest(snapshot), self._live()
         folders = [entry for entry in manifest.entries if entry.kind == FOLDER]
         for entry in folders:
             (aside / entry.path).mkdir(parents=True, exist_ok=True)
@@ -168,15 +173,24 @@ class TrackedFolder(FolderSource):
                 continue  # the comparison that follows says so
             with (aside / path).open("xb") as new:
                 new.writelines(chunks(file))
+            _own_like(live, path, aside)
             (aside / path).chmod(modes[path])
         for entry in manifest.entries:
             if entry.kind == LINK:
                 (aside / entry.path).symlink_to(entry.content)
+                _own_like(live, entry.path, aside)
         for entry in reversed(folders):
+            _own_like(live, entry.path, aside)
             (aside / entry.path).chmod(entry.mode)
 
     def _pins(self, token: str) -> Path:
         return self._noted.folder(token) / _PINS
+
+
+def _own_like(live: Path, path: str, aside: Path) -> None:
+    """Give what was laid out the owner of what is there now under its name, else that of the whole folder."""
+    there = live / path
+    copy_owner(there if os.path.lexists(there) else live, aside / path)
 
 
 def _files(manifest: Manifest) -> dict[str, str]:
