@@ -240,6 +240,19 @@ def test_requests_wait_for_stable_to_come_back(rig):
     assert [(answer.status, answer.version, answer.fallback) for answer in answers] == [(200, "1", None)]
 
 
+@pytest.mark.slow
+def test_nobody_answers_for_a_stable_that_stays_away_without_a_standby(rig):
+    """The version before may be resident, but out of the route: 503 with a sentence, and it is never asked."""
+    rig.publish(rig.route(1))
+    rig.kill_host(1)
+    rig.reach()
+    answer = rig.infer({"v1": "ok"})
+
+    assert answer.status == 503
+    assert "the host of version 1 was away" in answer.json()["error"]
+    assert "no other version may stand in" in answer.json()["error"]
+
+
 def test_standby_answers_while_stable_is_gone(rig):
     """A connected standby answers at once, under its own version, and says why."""
     rig.publish(rig.route(1, standby=2))

@@ -299,6 +299,7 @@ class World:
         )
         opened = {name: functools.partial(self._source, opener) for name, opener in self.sources.items()}
         self.live = LiveData(Desk(opened), self.programs)
+        self.executor.standbys.fits = self.live.schemas.fits
         self.golden = GoldenChecks(self._answer)
         self._wire_readiness(settings)
         self.observer = Observer(
@@ -340,7 +341,7 @@ class World:
             blobs=self.blobs,
             inspect=lambda *_: None,
             git_state=lambda _: None,
-            schema=self.live.schema,
+            schema=self.live.schemas.of,
             now=lambda: self.clock,
         )
         self.rollback = Rollback(

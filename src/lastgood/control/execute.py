@@ -17,6 +17,7 @@ from lastgood.control.keeping import kept_by
 from lastgood.control.moves import Move
 from lastgood.control.record import event_of, failure_of, lifted_by
 from lastgood.control.routes import host_spec, needed_versions, route_for, without_candidate
+from lastgood.control.standby import Standbys
 from lastgood.domain.change import Change
 from lastgood.domain.channel import check_channel
 from lastgood.domain.deployment import Deployment
@@ -69,6 +70,7 @@ class Executor:
         )
         self.on_commit: Callable[[], None] = lambda: None
         self.sealed: Callable[[Release], Mapping[str, Any]] = lambda _: {}
+        self.standbys = Standbys()
 
     def version(self, model: str, number: int) -> Version:
         """Return a version; immutable, so remembered for good."""
@@ -160,8 +162,15 @@ class Executor:
             self._reconcile()
 
     def reconcile(self) -> None:
-        """Make gateways and hosts follow the store again wherever they do not: for every turn of the controller."""
+        """Make gateways and hosts follow the store again wherever they do not: for every turn of the controller.
+
+        The live data may have changed, too: a standby that does not fit it any more leaves its route, and one that does
+        again comes back.
+        """
         with self._lock:
+            if outdated := self.standbys.outdated():
+                self._followed = {name: at for name, at in self._followed.items() if name not in outdated}
+                self._base = self._above_the_page()
             if self._router.generation() > self._generation():
                 logger.warning("the route page was ahead of the store; it is published anew")
                 self._base = self._above_the_page()
@@ -272,7 +281,8 @@ class Executor:
         def find(number: int) -> Version:
             return self.version(deployment.model, number)
 
-        self._routes[deployment.name] = route_for(deployment, release, last_good, find, self._settings.run)
+        standby = self.standbys.choose(deployment.name, None if last_good is None else find(last_good))
+        self._routes[deployment.name] = route_for(deployment, release, standby, find, self._settings.run)
         self._followed[deployment.name] = deployment.revision
         numbers = needed_versions(deployment, release, last_good)
         self._wanted[deployment.name] = [(deployment.model, number) for number in numbers]

@@ -3,21 +3,22 @@
 import logging
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from lastgood.control.data_moves import work_wanted
 from lastgood.control.desk import Desk, Result, Work
 from lastgood.control.moves import DataWork
+from lastgood.control.schemas import Schemas
 from lastgood.data_ports import DataSource
 from lastgood.domain.release import Release
-from lastgood.domain.snapshot import DataTask, Schema, Snapshot, misfits, restore_token, snapshot_token
+from lastgood.domain.snapshot import DataTask, Snapshot, restore_token, snapshot_token
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
 
 logger = logging.getLogger(__name__)
-_FRESH_SECONDS: Final = 1.0
+_CHANGES: Final = frozenset({DataTask.MIGRATE, DataTask.SWAP})
+"""Work after which the live data may have another schema."""
 
 
 class Programs(Protocol):
@@ -43,8 +44,8 @@ class LiveData:
         self.desk = desk
         self.process = secrets.token_hex(8)
         self.turn = threading.Lock()
+        self.schemas = Schemas(lambda source: desk.source(source).schema())
         self._programs = programs
-        self._schemas: dict[str, tuple[float, Schema]] = {}
 
     def work(self, release: Release, *, acknowledged: bool) -> DataWork:
         """Return how the work stands that the release's stage asks for, beginning it when nobody has."""
@@ -54,6 +55,10 @@ class LiveData:
         if data is not None and release.returning:
             self._programs.end(_migration(release))  # nothing may change the data behind a restore
         wanted = work_wanted(release, acknowledged=acknowledged)
+        if data is not None and wanted in _CHANGES:
+            self.schemas.changing(release.id, data.source)
+        else:
+            self.schemas.changed(release.id)
         if wanted is None or data is None:
             return DataWork()
         if wanted is DataTask.MIGRATE and data.by != self.process:
@@ -61,33 +66,13 @@ class LiveData:
             return DataWork(error="it was interrupted, and nobody knows how far it came")
         token = snapshot_token(release.id) if wanted is DataTask.CAPTURE else restore_token(release.id)
         work = self.desk.ask(data.source, wanted, token, self._act(release, wanted))
-        if wanted in (DataTask.MIGRATE, DataTask.SWAP) and work.done:
-            self._schemas.pop(data.source, None)
+        if work.done:
+            self.schemas.changed(release.id)
         return _seen(work)
 
     def misfits(self, version: Version) -> tuple[str, ...]:
-        """Return what this version would not find in the live data of today, by its contract.
-
-        A source that cannot be asked is one misfit: what nobody has seen does not fit.
-        """
-        found: list[str] = []
-        for source, needed in sorted(version.needs.items()):
-            try:
-                found += [f"{source}: {one}" for one in misfits(needed, self.schema(source))]
-            except LastgoodError as error:
-                found.append(f"{source}: {error.message}")
-        return tuple(found)
-
-    def schema(self, source: str) -> Schema:
-        """Return what a source looks like now, not older than a second.
-
-        :raises LastgoodError: as :meth:`~lastgood.data_ports.DataSource.schema`.
-        """
-        now = time.monotonic()
-        known = self._schemas.get(source)
-        if known is None or now - known[0] > _FRESH_SECONDS:
-            known = self._schemas[source] = (now, self.desk.source(source).schema())
-        return known[1]
+        """Return what this version would not find in the live data of today: see :meth:`Schemas.misfits`."""
+        return self.schemas.misfits(version)
 
     def _act(self, release: Release, wanted: DataTask) -> Callable[[DataSource], Result]:
         data, plan = release.data, release.plan.data

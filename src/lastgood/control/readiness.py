@@ -81,6 +81,7 @@ class ReadinessWatch:
 
     def look(self) -> None:
         """Look at every deployment once. One that cannot be looked at keeps its last result, which grows old."""
+        self._prover.look_again()
         for deployment in self._releases.deployments():
             if self._chore.stopping:
                 return

@@ -59,11 +59,11 @@ def host_spec(version: Version, artifact: Path, settings: Settings) -> HostSpec:
 def route_for(
     deployment: Deployment,
     release: Release | None,
-    last_good: int | None,
+    standby: int | None,
     find: Callable[[int], Version],
     run: Path,
 ) -> Route:
-    """Return the route of ``deployment``.
+    """Return the route of ``deployment``; ``standby`` is its last good version where that finds the data that it needs.
 
     A candidate is routed only while its release progresses or is paused. Once it is stable, its release is named until
     the watch is over, so that what it answers counts for it. The version that a rollback
@@ -94,7 +94,7 @@ def route_for(
         release=release.id if release is not None and (split or watched) else None,
         stage=0 if release is None or not (split or watched) else _stage(release, watched=watched),
         tries=release.tries if release is not None and split else 0,
-        standby=None if last_good == leaving or _left_behind(deployment, release) else target(last_good),
+        standby=None if standby == leaving or _left_behind(deployment, release) else target(standby),
         held=release is not None
         and not release.terminal
         and release.data is not None

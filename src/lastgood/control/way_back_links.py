@@ -77,6 +77,10 @@ class Prover:
         links.append(self._contract(way, version))
         return (*links, *self._data(way, fresh))
 
+    def look_again(self) -> None:
+        """See what the live data looks like now, for versions that stand in for stable only while they fit it."""
+        self._live.schemas.refresh()
+
     def _artifact(self, version: Version, fresh: float) -> Link:
         try:
             shape = _shape(self._blobs.path(version.digest))
@@ -132,13 +136,19 @@ class Prover:
                 "Go on, or bring the data back by hand.",
             )
             return _link(LinkName.CONTRACT, LinkState.BROKEN, what, then, accepted=True)
+        found = self._live.misfits(version)
+        lacking = "; ".join(found)
+        apart = way.deployment.stable != version.number
         if way.snapshot is not None:
             what = f"its data is restored with it (snapshot {way.snapshot.token} of {way.snapshot.source})"
+            if found and apart:
+                what = f"{what}; until then it does not stand in when stable's host is away: {lacking}"
             return _link(LinkName.CONTRACT, LinkState.OK, what)
-        found = self._live.misfits(version)
         if found:
             then = "Bring the data back to that shape, or see why its source does not answer."
-            return _link(LinkName.CONTRACT, LinkState.BROKEN, "; ".join(found), then)
+            if apart:
+                then = f"It does not stand in either when stable's host is away. {then}"
+            return _link(LinkName.CONTRACT, LinkState.BROKEN, lacking, then)
         what = "it fits the live data" if version.needs else "it says of no data that it needs it"
         return _link(LinkName.CONTRACT, LinkState.OK, what)
 

@@ -223,6 +223,7 @@ class Dispatcher:
         for flight in late:
             if flight.connection is not None:
                 flight.connection.load -= 1
+            waited = self._ways.waits(flight)
             self._ways.forget(flight)
             if self._ways.holds(flight):
                 self._refuse(flight, 504, "data and version changed for longer than a request may take")
@@ -230,6 +231,9 @@ class Dispatcher:
                 flight.connection = None
                 self._account.blame(flight, self._ways.candidate_timeout, timed_out=True)
                 self._ask_stable(flight, "timeout", now)
+            elif waited:
+                away = f"the host of version {flight.lane.version} was away for as long as a request may take"
+                self._fail(flight, 503, f"{away}, and no other version may stand in")
             else:
                 self._fail(flight, 504, f"version {flight.lane.version} did not answer in time")
 
