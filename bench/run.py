@@ -17,6 +17,7 @@ BENCHES = {
     "data_hold": "a rollback of model and data under load: how long requests wait for the flip",
     "footprint": "memory, and start to first answer",
     "throughput": "requests a second and latency, against the same work written by hand",
+    "predictions": "requests a second with the prediction log on, against the same gateway with it off",
     "mlflow_serve": "requests a second, against mlflow models serve",
     "data": "capturing and putting back data, against each source's own tool; what clients notice",
     "evidence": "how soon a worse candidate is found, against other tools' rules; and what judging costs",

@@ -87,9 +87,9 @@ class Handwritten:
 
 
 class Gateway:
-    """One worker, two hosts of the same bytes, a page."""
+    """One worker, two hosts of the same bytes, a page, and the recorder where answers are recorded."""
 
-    def __init__(self, folder, model):
+    def __init__(self, folder, model, **settings):
         self.run = folder / "run"
         (self.run / "hosts").mkdir(parents=True)
         self.page = RoutePage.open(self.run / "route.page")
@@ -97,8 +97,9 @@ class Gateway:
         self.generation = 0
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
+        chosen = Settings(home=str(folder), **settings)
         settings = self.run / "settings.json"
-        settings.write_bytes(msgspec.json.encode(Settings(home=str(folder))))
+        settings.write_bytes(msgspec.json.encode(chosen))
         self.digest = digest_of(model)[0]
         self.processes = [self.host(model, version) for version in (1, 2)]
         fd = self.listening.fileno()
@@ -114,7 +115,10 @@ class Gateway:
             "--settings",
             settings,
         ]
-        self.processes.append(spawn(command, pass_fds=[fd]))
+        self.worker = spawn(command, pass_fds=[fd])
+        self.processes.append(self.worker)
+        if chosen.record_predictions:
+            self.processes.append(spawn(["-m", "lastgood.predictions", "--settings", settings]))
 
     def host(self, model, version):
         spec = HostSpec(

@@ -144,6 +144,8 @@ def _prediction(record: Record, at: float) -> Prediction:
 
 def _own_id(answer: bytes) -> str | None:
     """Return the id that the caller gave in a V2 body and the answer repeats; None without a sound one."""
+    if b'"id"' not in answer:
+        return None
     try:
         own = _decode(answer).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
