@@ -94,6 +94,44 @@ def test_an_answer_that_does_not_fit_is_no_answer(tmp_path: Path, answer: str) -
     assert error.code == Code.UNAVAILABLE
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"digest": "", "size_bytes": 1, "rows": {}}',
+        '{"digest": "d", "size_bytes": -1, "rows": {}}',
+        '{"digest": "d", "size_bytes": 1, "rows": {"t": -4}}',
+        '{"digest": "d", "size_bytes": 1, "rows": {}, "place": ' + '{"x":' * 50_000 + "1" + "}" * 50_001,
+    ],
+)
+def test_a_capture_that_cannot_be_is_no_capture(tmp_path: Path, answer: str) -> None:
+    """No digest, fewer than no rows, and JSON too deep to be read are refused as an answer that does not fit."""
+    (tmp_path / "answer").write_text(answer)
+    made = source(tmp_path, f"print(open({str(tmp_path / 'answer')!r}).read())")
+    with pytest.raises(LastgoodError, match="something else than was asked") as caught:
+        made.capture("kept")
+    assert caught.value.code == Code.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "said", ["secret", "'postgresql://me:' + quote(secret, safe='')", "secret.splitlines()[-1]"]
+)
+def test_a_secret_is_hidden_in_each_of_its_forms(tmp_path: Path, monkeypatch: Any, said: str) -> None:
+    """A secret of several lines, with blanks or signs in it, is not shown whole, by line, or as a URL has it."""
+    monkeypatch.setenv("LAKE_KEY", "first  line/of it\nlast\tline@of it")
+    text = f"import os, sys; from urllib.parse import quote; secret = os.environ['KEY']; sys.stderr.write({said}); sys.exit(7)"
+    error = failure(source(tmp_path, text, environment={"KEY": "env:LAKE_KEY"}))
+    assert "***" in error.message
+    assert "line" not in error.message
+
+
+def test_a_secret_is_not_shown_from_its_middle(tmp_path: Path, monkeypatch: Any) -> None:
+    """Where a line is longer than what is kept of it, nothing of it is shown: half a secret is not known as one."""
+    monkeypatch.setenv("LAKE_PASSWORD", SECRET)
+    text = "import os, sys; sys.stderr.write(os.environ['PASSWORD'] + 'y' * 4086); sys.exit(7)"
+    error = failure(source(tmp_path, text, environment={"PASSWORD": "env:LAKE_PASSWORD"}))
+    assert error.message.endswith("exited with 7.")
+
+
 def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
     """A program that never stops talking is killed at the bound, not at the time-out."""
     error = failure(source(tmp_path, "while True: print('x' * 1000)"))

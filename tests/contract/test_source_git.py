@@ -1,5 +1,7 @@
 """What is special about folders in a git work tree: the commit's objects, references that pin, and what is left alone."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 from source_rigs.git import GitRig
 
 from lastgood.errors import Code, LastgoodError
+from lastgood.sources import tracked_folder
 from lastgood.sources.git import create
 
 
@@ -103,3 +106,52 @@ def test_another_repository_in_the_environment_is_not_asked(rig: GitRig, monkeyp
     """What a hook's environment says of another repository changes nothing."""
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     assert "shelf" in rig.source().capture("kept").place
+
+
+def test_programs_that_the_repository_names_are_not_run(rig: GitRig, tmp_path: Path) -> None:
+    """A hook of the repository neither runs nor stops a pin."""
+    hook = rig.root / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch '{tmp_path / 'ran'}'\nexit 1\n")
+    hook.chmod(0o755)
+    snapshot = rig.source().capture("kept")
+    assert "shelf" in snapshot.place
+    rig.source().verify(snapshot)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_partial_clone_asks_no_remote(rig: GitRig, tmp_path: Path) -> None:
+    """What a clone has not fetched is not fetched behind the back: the folder is copied instead."""
+    for name, value in (("uploadpack.allowFilter", "true"), ("uploadpack.allowAnySHA1InWant", "true")):
+        rig.git("config", name, value)
+    clone = tmp_path / "partial"
+    rig.git("clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{rig.root}", str(clone))
+    folder = clone / rig.path.name
+    shutil.copytree(rig.path, folder)
+    source = create("files", {"path": str(folder)}, tmp_path / "kept of the clone")
+    snapshot = source.capture("kept")
+    assert "folder" in snapshot.place
+    source.verify(snapshot)
+
+
+def test_a_repository_that_git_does_not_trust_is_said(rig: GitRig, monkeypatch: Any) -> None:
+    """Another user's repository is refused with what to do, not called none."""
+    refusal = subprocess.CompletedProcess(
+        [], 128, b"", b"fatal: detected dubious ownership in repository at '/x'"
+    )
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: refusal)
+    assert "safe.directory" in failed(Code.REFUSED, lambda: rig.source().capture("kept")).next_step
+
+
+def test_a_folder_that_is_busy_is_copied(rig: GitRig, monkeypatch: Any) -> None:
+    """A file that goes away while the folder is compared with the commit is no error."""
+    real = tracked_folder.manifest_of
+
+    def gone(root: Path, seen: Any) -> Any:
+        monkeypatch.setattr(tracked_folder, "manifest_of", real)
+        raise FileNotFoundError(2, "No such file or directory", str(root / "1.txt"))
+
+    monkeypatch.setattr(tracked_folder, "manifest_of", gone)
+    snapshot = rig.source().capture("kept")
+    assert "folder" in snapshot.place
+    rig.source().verify(snapshot)

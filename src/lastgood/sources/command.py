@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -38,6 +38,7 @@ _OPTIONAL: Final = "room"
 _PASSED_ON: Final = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
 _SHOWN_CHARACTERS: Final = 200
 _T = TypeVar("_T")
+_Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _MEANINGS: Final[Mapping[int, tuple[Code, str]]] = {
     10: (Code.NOT_FOUND, "It says that something is missing."),
     11: (Code.CORRUPT, "It says that what is kept is damaged; capture again."),
@@ -51,9 +52,9 @@ class _Shape(msgspec.Struct, frozen=True):
 
 
 class _Captured(msgspec.Struct, frozen=True):
-    digest: str
-    size_bytes: int
-    rows: dict[str, int]
+    digest: Annotated[str, msgspec.Meta(min_length=1)]
+    size_bytes: _Number
+    rows: dict[str, _Number]
     tables: dict[str, tuple[Column, ...]] = {}
     place: dict[str, Any] = {}
 
@@ -76,7 +77,7 @@ class _Replaced(msgspec.Struct, frozen=True):
 
 
 class _Bytes(msgspec.Struct, frozen=True):
-    bytes: int | None = None
+    bytes: _Number | None = None
 
 
 def create(name: str, options: Mapping[str, Any], kept: Path) -> "Command":
@@ -181,6 +182,8 @@ class Command:
         answer = self._ask("quarantine", _Replaced, token=token, snapshot=snapshot, exports=exports)
         self._reached("quarantine.answered")
         for gained in answer.tables.values():
+            if gained.added < 0 or gained.removed < 0:
+                raise self._odd("quarantine", "a number of rows that is below 0")
             if gained.export is not None and not _is_file_in(exports, gained.export):
                 raise self._odd("quarantine", "an export that is no file in the folder for them")
         kept = self._snapshot(token, answer.kept, taken_at, time.monotonic() - began)
@@ -199,6 +202,10 @@ class Command:
     def room(self) -> int | None:
         """See the port. None without a program for it."""
         return self._ask("room", _Bytes).bytes if "room" in self._argv else None
+
+    def size(self) -> int | None:
+        """See the port. Only the programs know what their copies take."""
+        return None
 
     def _snapshot(self, token: str, answer: _Captured, taken_at: float, seconds: float) -> Snapshot:
         return Snapshot(
@@ -249,7 +256,7 @@ class Command:
             raise self._failed(step, ended)
         try:
             return msgspec.json.decode(ended.answer or b"null", type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise self._odd(step, "something else than was asked") from None
 
     def _failed(self, step: str, ended: Ended) -> LastgoodError:

@@ -133,6 +133,6 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 def _last_line(said: bytes) -> str:
     lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-    if not lines:
-        return ""
+    if not lines or (len(said) == _SAID_BYTES and len(lines) == 1):
+        return ""  # where a longer line was cut off, half a secret would not be known as one
     return " ".join("".join(c if c.isprintable() else " " for c in lines[-1]).split())

@@ -63,10 +63,16 @@ class GitShelf:
     def recorded(self) -> dict[str, Any] | None:
         """Return commit and tree of the folder, None when the commit does not have it.
 
-        :raises LastgoodError: ``refused`` for the root of a work tree, ``invalid`` outside of one.
+        :raises LastgoodError: ``refused`` for the root of a work tree or another user's, ``invalid`` outside of one.
         """
         prefix = self._git("rev-parse", "--show-prefix")
         if prefix is None:
+            if b"dubious ownership" in self._run("rev-parse", "--show-prefix").stderr:
+                raise LastgoodError(
+                    Code.REFUSED,
+                    f"git does not read the repository of {self._path.name!r}: it belongs to another user.",
+                    "As the user that the server runs as: git config --global --add safe.directory FOLDER.",
+                )
             raise LastgoodError(
                 Code.INVALID,
                 f"{self._path.name!r} is in no git work tree.",
@@ -137,8 +143,12 @@ class GitShelf:
 
     def _git(self, *arguments: str) -> str | None:
         """Return what git says without the last line end, None when it fails."""
+        done = self._run(*arguments)
+        return os.fsdecode(done.stdout).rstrip("\n") if done.returncode == 0 else None
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 self._command(*arguments),
                 capture_output=True,
                 timeout=_SECONDS,
@@ -151,16 +161,18 @@ class GitShelf:
             raise LastgoodError(
                 Code.TIMEOUT, f"git did not answer within {_SECONDS:g} s.", "Look at the repository."
             ) from None
-        return os.fsdecode(done.stdout).rstrip("\n") if done.returncode == 0 else None
 
     def _command(self, *arguments: str) -> list[str]:
-        return ["git", "-C", str(self._path), *arguments]
+        # Programs that the repository names are not run: they are for people's commits, not for pins.
+        quiet = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+        return ["git", *quiet, "-C", str(self._path), *arguments]
 
 
 def _environment() -> dict[str, str]:
     """Return an environment in which nothing but the path says which repository is meant."""
     plain = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
-    return {**plain, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
+    # A partial clone would fetch what it has not, and perhaps ask for a password: remotes are not asked.
+    return {**plain, "GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
 
 
 def _gone(identity: str) -> LastgoodError:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.secrets import is_reference, secret
@@ -10,6 +11,9 @@ from lastgood.sources.secrets import is_reference, secret
 _SHORTEST: Final = 4  # a shorter text is no secret, and blotting it out would make holes everywhere
 _USER_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
+_NAMED: Final = re.compile(
+    r"(?i)\b((?:[\w-]*(?:password|passwd|secret|token)|pwd)[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
+)
 _BLOT: Final = "***"
 _FILE_URL: Final = "file://"  # a place, as clients write it, and no reference to a secret
 
@@ -17,6 +21,11 @@ _FILE_URL: Final = "file://"  # a place, as clients write it, and no reference t
 def has_password(text: str) -> bool:
     """Whether ``text`` holds a URL with a password."""
     return _PASSWORD_IN_URL.search(text) is not None
+
+
+def without_credentials(text: str) -> str:
+    """Return ``text`` without users and passwords in URLs, and without what is called a password, a secret or a token."""
+    return _NAMED.sub(rf"\g<1>{_BLOT}", _USER_IN_URL.sub(f"{_BLOT}@", text))
 
 
 class HiddenTexts:
@@ -53,12 +62,17 @@ class HiddenTexts:
                 texts[name] = text
                 continue
             texts[name] = secret(text)
-            if len(texts[name]) >= _SHORTEST:
-                self._hidden.add(texts[name])
+            self._hidden |= {form for form in _forms(texts[name]) if len(form) >= _SHORTEST}
         return texts
 
     def masked(self, text: str) -> str:
         """Return ``text`` without the secrets that were read, and without credentials in URLs."""
         for hidden in sorted(self._hidden, key=len, reverse=True):
             text = text.replace(hidden, _BLOT)
-        return _USER_IN_URL.sub(f"{_BLOT}@", text)
+        return without_credentials(text)
+
+
+def _forms(given: str) -> set[str]:
+    """Return the ways in which a program may print a secret: whole, in a URL, on one line, or one line of it."""
+    lines = (" ".join(line.split()) for line in (given.replace("\n", " "), *given.splitlines()))
+    return {given, quote(given), quote(given, safe=""), *lines}

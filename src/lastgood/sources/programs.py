@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from lastgood.errors import Code, LastgoodError
+from lastgood.sources.hidden_texts import without_credentials
 from lastgood.wire.process import unmarked
 
 _LOOK_SECONDS: Final = 0.02
@@ -144,4 +145,4 @@ def _last_line(log: Path) -> str:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _SAID_BYTES))
         text = file.read().decode("utf-8", "replace")
     lines = ["".join(c for c in line if c.isprintable()).strip() for line in text.splitlines()]
-    return next((line for line in reversed(lines) if line), "")[:_SHOWN_CHARACTERS]
+    return without_credentials(next((line for line in reversed(lines) if line), ""))[:_SHOWN_CHARACTERS]
