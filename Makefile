@@ -5,6 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 PARALLEL := -n 2 --dist loadscope
 
+# Compiled code is kept, in .venv alone: tests and demo start hundreds of Python processes, and each that has to
+# compile its imports first takes three times as long to be there.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
+
 .PHONY: help demo test test-slow check format lint types imports bench docs lock clean
 
 help:  ## Say what can be done
