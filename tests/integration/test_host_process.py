@@ -79,8 +79,13 @@ def test_every_format_predicts_as_trained(tmp_path: Path, save: Any, kind: Forma
     assert not is_alive(process.pid)
 
 
-def test_callable_from_file_folder_and_environment(tmp_path: Path) -> None:
+def test_callable_from_file_folder_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A factory is found in a source file of any name, in a folder, or in the environment with its path given."""
+    for name in (
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONPYCACHEPREFIX",
+    ):  # either would hide a cache that is written
+        monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "code"
     folder.mkdir()
     save_source(folder, DOUBLE)

@@ -186,6 +186,7 @@ def test_workers_share_a_listener_and_are_restarted(run: Path, supervisor: subpr
     """A killed worker is replaced in its slot, and every connection made meanwhile is answered."""
     first = read_observed(run).gateways
     os.kill(first[1], signal.SIGKILL)
+    wait_for(lambda: not is_alive(first[1]))  # until it is dead it may take a connection to its grave
     answers = {ask_worker(run) for _ in range(20)}
     second = wait_for(lambda: (now := read_observed(run).gateways).get(1) not in {None, first[1]} and now)
 
