@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import errno
 import json
 import struct
 import sys
@@ -157,18 +158,77 @@ def test_a_restore_that_reverts_nothing_is_a_failure(tmp_path: Path, monkeypatch
     assert rows(tmp_path) == [{"id": 1}]
 
 
-def test_versions_that_cleaning_keeps_stay_restorable(tmp_path: Path) -> None:
-    """A vacuum that names the snapshot's version leaves the way back open; one that does not closes it, and verify says so."""
+def clean(tmp_path: Path, **keep: Any) -> list[str]:
+    table = DeltaTable(str(tmp_path / "table"))
+    removed: list[str] = table.vacuum(
+        retention_hours=0, dry_run=False, enforce_retention_duration=False, **keep
+    )
+    return removed
+
+
+def test_cleaning_does_not_close_the_way_back(tmp_path: Path) -> None:
+    """Files that a vacuum took, before the staging or after it, come back with the restore, and stay."""
     append(tmp_path, 1)
     snapshot = source(tmp_path).capture("kept")
     write_deltalake(str(tmp_path / "table"), pa.table({"id": [2]}), mode="overwrite")
-    clean: dict[str, Any] = {"retention_hours": 0, "dry_run": False, "enforce_retention_duration": False}
-    table = DeltaTable(str(tmp_path / "table"))
-    assert table.vacuum(**clean, keep_versions=[snapshot.place["version"]]) == []
+    assert clean(tmp_path)
     source(tmp_path).verify(snapshot)
-    (removed,) = table.vacuum(**clean)
+    source(tmp_path).stage_restore(snapshot, "back")
+    clean(tmp_path)
+    source(tmp_path).swap("back")
+    clean(tmp_path)
+    assert rows(tmp_path) == [{"id": 1}]
+
+
+def test_cleaning_does_not_take_what_was_replaced(tmp_path: Path) -> None:
+    """A quarantine outlives a vacuum: it verifies, is counted again, comes back; released, its bytes are free."""
+    append(tmp_path, 1)
+    snapshot = source(tmp_path).capture("kept")
+    append(tmp_path, 2)
+    source(tmp_path).stage_restore(snapshot, "back")
+    source(tmp_path).swap("back")
+    quarantine = source(tmp_path).quarantine(snapshot, "back", tmp_path)
+    (removed,) = clean(tmp_path)
+    size = quarantine.kept.size_bytes - snapshot.size_bytes
+    source(tmp_path).verify(quarantine.kept)
+    source(tmp_path).stage_restore(quarantine.kept, "forward")
+    source(tmp_path).swap("forward")
+    assert rows(tmp_path) == [{"id": 1}, {"id": 2}]
+    assert (tmp_path / "table" / removed).exists()
+    append(tmp_path, 3)
+    write_deltalake(str(tmp_path / "table"), pa.table({"id": [4]}), mode="overwrite")
+    clean(tmp_path)
+    assert source(tmp_path).release("back") >= size
+    assert rows(tmp_path) == [{"id": 4}]
+
+
+def test_without_links_cleaning_has_to_keep_the_version(tmp_path: Path, monkeypatch: Any) -> None:
+    """On another disk a vacuum that names the version leaves the way open; one that does not closes it, and verify says so."""
+
+    def refuse(new: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    append(tmp_path, 1)
+    snapshot = source(tmp_path).capture("kept")
+    write_deltalake(str(tmp_path / "table"), pa.table({"id": [2]}), mode="overwrite")
+    assert clean(tmp_path, keep_versions=[snapshot.place["version"]]) == []
+    source(tmp_path).verify(snapshot)
+    (removed,) = clean(tmp_path)
     assert removed in failed(Code.NOT_FOUND, lambda: source(tmp_path).verify(snapshot)).message
     failed(Code.NOT_FOUND, lambda: source(tmp_path).stage_restore(snapshot, "back"))
+
+
+def test_a_cleaned_log_is_said(tmp_path: Path) -> None:
+    """A version that the log does not reach any more is not found, and nobody says that there were no table."""
+    append(tmp_path, 1)
+    snapshot = source(tmp_path).capture("kept")
+    for number in (2, 3):
+        append(tmp_path, number)
+    DeltaTable(str(tmp_path / "table")).create_checkpoint()
+    for number in (0, 1):
+        (tmp_path / "table" / "_delta_log" / f"{number:020d}.json").unlink()
+    assert "does not reach back" in failed(Code.NOT_FOUND, lambda: source(tmp_path).verify(snapshot)).message
 
 
 def test_the_digest_is_of_rows_not_of_files(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from lastgood.data_ports import DataSource
+from lastgood.sources.delta_pins import DeltaPins
 from lastgood.sources.extra import needing
 from lastgood.sources.hidden_texts import HiddenTexts, has_password
 from lastgood.sources.options import Options
@@ -22,7 +23,7 @@ _PACKAGES: Final = frozenset({"deltalake", "pyarrow"})
 def create(
     name: str, options: Mapping[str, Any], kept: Path, *, reached: Callable[[str], None] = lambda _: None
 ) -> DataSource:
-    """Return the source of one table; ``kept`` holds notes only, the table keeps its own history.
+    """Return the source of one table; ``kept`` holds notes and links to files, the table keeps its own history.
 
     :raises LastgoodError: ``invalid`` naming the option, ``unavailable`` when the extra is not installed.
     """
@@ -39,6 +40,9 @@ def create(
     made = needing("lastgood.sources.delta_table", "delta", _PACKAGES)
     lake = needing("lastgood.sources.lake", "delta", _PACKAGES)
     source: DataSource = lake.LakeSource(
-        name, made.DeltaLakeTable(name, uri, table, storage, seconds), kept, reached=reached
+        name,
+        made.DeltaLakeTable(name, uri, table, storage, seconds, DeltaPins(uri, kept)),
+        kept,
+        reached=reached,
     )
     return source

@@ -21,6 +21,8 @@ from deltalake.fs import DeltaStorageHandler
 
 from lastgood.domain.snapshot import Column
 from lastgood.errors import Code, LastgoodError
+from lastgood.sources.delta_pins import DeltaPins
+from lastgood.sources.digest import file_digest
 from lastgood.sources.hidden_texts import HiddenTexts
 from lastgood.sources.lake_state import State, Swap
 from lastgood.sources.streams import stream_digest
@@ -35,12 +37,15 @@ class DeltaLakeTable:
 
     provider = "delta"
 
-    def __init__(self, source: str, uri: str, table: str, storage: HiddenTexts, swap_seconds: float) -> None:
+    def __init__(
+        self, source: str, uri: str, table: str, storage: HiddenTexts, swap_seconds: float, pins: DeltaPins
+    ) -> None:
         self.table = table
         self._source = source
         self._uri = uri
         self._storage = storage
         self._swap_seconds = swap_seconds
+        self._pins = pins
 
     def live(self) -> State:
         """See the protocol."""
@@ -54,6 +59,7 @@ class DeltaLakeTable:
         """See the protocol."""
         table = self._open(int(state.place["version"]))
         with self._spoken():
+            self._pins.bring_back(state.files if only is None else only)
             if not state.divisible:
                 yield from pa.RecordBatchReader.from_stream(table.scan())
                 return
@@ -72,13 +78,15 @@ class DeltaLakeTable:
                     with files.open_input_stream(path) as file:
                         yield path, stream_digest(file)
                 except FileNotFoundError:
-                    yield path, None
+                    held = self._pins.held(path)
+                    yield path, None if held is None else file_digest(held)
 
     def pin(self, token: str, state: State) -> None:
-        """Do nothing: the format has no pins. Who cleans the table gives the versions to keep; verifying tells."""
+        """Hold the files of a table on this disk by hard links; elsewhere whoever cleans the table must keep the version."""
+        self._pins.hold(token, state.files)
 
     def unpin(self, token: str) -> None:
-        """Do nothing, as there is no pin."""
+        """Do nothing: the links go with what is noted of the token."""
 
     def put_back(self, state: State, token: str, reached: Callable[[str], None]) -> Swap:
         """See the protocol. Tried again when a writer was first, for ``swap_seconds``."""
@@ -88,6 +96,8 @@ class DeltaLakeTable:
             before = {"version": table.version()}
             if self._state(table).is_like(state):
                 return Swap(before, before)  # nothing to bring back: not even a commit
+            with self._spoken():
+                self._pins.bring_back(state.files)
             reached("swap.commit")
             if self._restore(table, int(state.place["version"]), {_MARK: token}):
                 after = {"version": before["version"] + 1}
@@ -140,6 +150,12 @@ class DeltaLakeTable:
             try:
                 return DeltaTable(self._uri, version=version, storage_options=self._storage.read() or None)
             except TableNotFoundError:
+                if version is not None and self._is_there():
+                    raise LastgoodError(
+                        Code.NOT_FOUND,
+                        f"The log of data source {self._source!r} does not reach back to version {version} any more.",
+                        "It was cleaned; capture again, and raise the table's delta.logRetentionDuration.",
+                    ) from None
                 raise LastgoodError(
                     Code.NOT_FOUND,
                     f"There is no Delta table for data source {self._source!r}.",
@@ -153,6 +169,9 @@ class DeltaLakeTable:
                     f"Version {version} of data source {self._source!r} cannot be read: {self._short(error)}",
                     "Its log was cleaned or damaged; capture again, and raise the table's log retention.",
                 ) from None
+
+    def _is_there(self) -> bool:
+        return bool(DeltaTable.is_deltatable(self._uri, self._storage.read() or None))
 
     def _state(self, table: DeltaTable) -> State:
         with self._spoken():

@@ -110,6 +110,10 @@ class LakeSource:
             )
         old, new = self._table.at(snapshot.place), self._table.at(swap.before)
         taken_at = time.time()
+        self._table.pin(
+            token, new
+        )  # what was replaced is kept until somebody deletes it, however the table is cleaned
+        self._reached("quarantine.pinned")
         found, gained = self._gained(old, new, sum(snapshot.rows.values()), exports)
         self._reached("quarantine.exported")
         kept = self._notes.read(token, "snapshot", Snapshot)
@@ -141,6 +145,10 @@ class LakeSource:
     def room(self) -> int | None:
         """See the port. A restore is one small commit and needs no room for data."""
         return None
+
+    def size(self) -> int | None:
+        """See the port. Nothing is ever copied."""
+        return 0
 
     def _schema(self, state: State) -> Schema:
         return schema_of({self._table.table: state.columns})

@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip("deltalake", reason="pip install lastgood[delta]")
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -145,6 +146,7 @@ class DeltaRig:
             retention_hours=0, dry_run=False, enforce_retention_duration=False
         )
         assert removed
+        shutil.rmtree(self._kept / snapshot.token / "pins")
 
     def exported(self, path: Path) -> list[int]:
         return json_ids(path)
