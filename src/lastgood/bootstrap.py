@@ -16,6 +16,7 @@ from lastgood.control.drill_schedule import DrillSchedule
 from lastgood.control.execute import Executor
 from lastgood.control.golden import GoldenChecks
 from lastgood.control.history import Recorder
+from lastgood.control.labels import Labels
 from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
 from lastgood.control.outbox import Dispatcher
@@ -39,7 +40,9 @@ from lastgood.home import open_database, prepare
 from lastgood.host.inspect import inspect_artifact
 from lastgood.integrations.git import git_state
 from lastgood.ports import Notifier
+from lastgood.predictions.feedback import Feedback
 from lastgood.predictions.log import PredictionLog
+from lastgood.predictions.outcomes import LoggedOutcomes
 from lastgood.settings import Settings
 from lastgood.sources.opening import openers
 from lastgood.sources.programs import MigrationPrograms
@@ -78,6 +81,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     fleet: LocalFleet
     router: PageRouter
     predictions: PredictionLog
+    answered: PredictionLog
+    feedback: Feedback
     database: Database
 
 
@@ -96,6 +101,7 @@ class _Outside(msgspec.Struct, frozen=True):
     router: PageRouter
     fleet: LocalFleet
     reports: FolderReports
+    answered: PredictionLog  # for the controller alone, which waits for nobody
 
 
 class _Inside(msgspec.Struct, frozen=True):
@@ -126,6 +132,7 @@ def _open_outside(settings: Settings) -> _Outside:
         router=PageRouter(settings.run),
         fleet=LocalFleet(settings.run, interval=settings.health_interval, timeout=settings.health_timeout),
         reports=FolderReports(settings.run / "reports"),
+        answered=PredictionLog(settings.prediction_log),
     )
 
 
@@ -152,6 +159,7 @@ def _inside(settings: Settings, out: _Outside) -> _Inside:
         live=live,
         golden=golden,
         standing=readiness.standing,
+        labels=Labels(LoggedOutcomes(out.answered)),
     )
     caretaker = Caretaker(kept=out.kept, releases=out.releases, desk=live.desk, kept_data=settings.kept_data)
     controller = Controller(
@@ -218,6 +226,7 @@ def open_services(settings: Settings) -> Services:
         live=inside.live,
         kept=out.kept,
     )
+    predictions = PredictionLog(settings.prediction_log)
     return Services(
         settings=settings,
         registry=registry,
@@ -250,7 +259,9 @@ def open_services(settings: Settings) -> Services:
         reports=out.reports,
         fleet=out.fleet,
         router=out.router,
-        predictions=PredictionLog(settings.prediction_log),
+        predictions=predictions,
+        answered=out.answered,
+        feedback=Feedback(predictions, keep_seconds=settings.keep_predictions),
         database=out.database,
     )
 
@@ -291,6 +302,7 @@ def close(services: Services) -> None:
     services.fleet.close()
     services.router.close()
     services.predictions.close()
+    services.answered.close()
     services.database.close()
 
 

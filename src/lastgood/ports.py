@@ -11,6 +11,7 @@ from typing import Protocol
 from lastgood.domain.change import Change, Delivery, Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment, Failure, StableEntry
 from lastgood.domain.event import AuditEvent, EventDraft
+from lastgood.domain.kpi import Awaited, Cursor, Outcome
 from lastgood.domain.plan import Channel
 from lastgood.domain.release import Release
 from lastgood.domain.replay import Tables
@@ -189,6 +190,24 @@ class Blobs(Protocol):
 
         :raises LastgoodError: ``corrupt`` or ``not_found``.
         """
+
+
+class Outcomes(Protocol):
+    """Predictions of releases that have met their labels."""
+
+    def outcomes(
+        self, release: int, since: Cursor, *, made_until: float, limit: int
+    ) -> tuple[list[Outcome], Cursor]:
+        """Return at most ``limit`` outcomes of both arms that come after ``since``, and how far has been read with them.
+
+        Only those whose predictions were made until ``made_until``: the others are found when it has passed them. Read
+        on from what is returned, each outcome comes once.
+
+        :raises LastgoodError: ``storage``, ``corrupt`` or ``conflict`` when they cannot be read.
+        """
+
+    def awaited(self, release: int) -> dict[str, Awaited]:
+        """Return how many predictions each arm of a release has, and how many of them have a label."""
 
 
 class Router(Protocol):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from listed_outcomes import ListedOutcomes
 
 from lastgood.control.caretaker import Caretaker
 from lastgood.control.clearing import Clearing
@@ -24,6 +25,7 @@ from lastgood.control.drill_schedule import DrillSchedule
 from lastgood.control.execute import Executor
 from lastgood.control.golden import Ask, GoldenChecks
 from lastgood.control.history import Recorder
+from lastgood.control.labels import Labels
 from lastgood.control.live_data import LiveData
 from lastgood.control.observe import Observer
 from lastgood.control.quarantines import Quarantines
@@ -273,6 +275,7 @@ class World:
             FakeReports(),
             FakeBlobs(),
         )
+        self.outcomes = ListedOutcomes()
         self.database = open_store(store)
         self.versions = SqlVersions(self.database)
         self.store = SqlReleases(self.database)
@@ -312,6 +315,7 @@ class World:
             live=self.live,
             golden=self.golden,
             standing=self.readiness.standing,
+            labels=Labels(self.outcomes),
             now=lambda: self.clock,
         )
         self.traffic = SqlTraffic(self.database)

@@ -180,6 +180,7 @@ def _numbers(guardrail: Guardrail, state: KpiState, alpha: float, proven: bool |
         "margin": guardrail.margin.value if points else guardrail.margin.value * (terms.high - terms.low),
         "margin_kind": guardrail.margin.kind.value if points else "value",
         "maximum": guardrail.maximum,
+        "minimum": None if guardrail.maximum is None else _least(guardrail),
         "after": terms.after,
         "missing": max(0, guardrail.min_samples - own.trials),
         "missing_bad": _missing_bad(guardrail, own),

@@ -6,7 +6,7 @@ from typing import Any
 
 from lastgood.analysis import sentences
 from lastgood.cli.output import grid, styled
-from lastgood.cli.wording import verdict_style
+from lastgood.cli.wording import pending_labels, verdict_style
 
 
 def evidence_lines(view: Mapping[str, Any]) -> list[Any]:
@@ -65,12 +65,16 @@ def _rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[tuple
     rows = [("says", finding["sentence"].removeprefix(f"{finding['guardrail']}: "))]
     if "candidate" not in numbers:
         return rows
-    rows += [("candidate", _arm(numbers["candidate"])), ("stable", _arm(numbers["stable"]))]
+    arms = ((name, numbers[name]) for name in ("candidate", "stable"))
+    rows += [(name, _arm(arm) if "value" not in arm else _kpi(finding["metric"], arm)) for name, arm in arms]
     difference = numbers.get("difference")
     if difference is not None:
-        rows.append(("difference", _difference(difference)))
+        name = "difference" if "value" not in numbers["candidate"] else "difference of wrong rows"
+        rows.append((name, _difference(difference)))
     rows += _bets(numbers)
-    if numbers.get("maximum") is not None:
+    if numbers.get("minimum") is not None:
+        rows.append(("minimum", f"{sentences.percent(numbers['minimum'])}, a hard limit"))
+    elif numbers.get("maximum") is not None:
         latency = finding["metric"] == "latency"
         said = sentences.as_given if latency else sentences.percent
         rows.append(("maximum", f"{said(numbers['maximum'])}, a hard limit"))
@@ -78,6 +82,8 @@ def _rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[tuple
     why = baseline.get("why", "") if units == baseline.get("units") else "what this metric counts"
     rows.append(("units", f"{units}: {why}" if why else units))
     rows.append(("missing", _missing(finding)))
+    if pending := pending_labels(finding):
+        rows.append(("labels", pending.strip()))
     return rows
 
 
@@ -128,6 +134,18 @@ def _arm(arm: Mapping[str, Any]) -> str:
     return told + _between(arm.get("interval"), sentences.percent)
 
 
+def _kpi(metric: str, arm: Mapping[str, Any]) -> str:
+    """Say an arm's value in its own unit, then the wrong rows that the tests count."""
+    labelled = sentences.plural(arm["labelled"], "labelled row", "labelled rows")
+    if arm["value"] is None:
+        return f"{labelled}, none that counts"
+    if arm["bad"] is None:
+        return f"{metric} {arm['value']:.4g} of {labelled}"
+    wrong = f"{sentences.count(arm['bad'])} wrong of {sentences.count(arm['requests'])}"
+    share = _between(arm.get("interval"), sentences.percent)
+    return f"{metric} {sentences.percent(arm['value'])}; {wrong}{share}; {labelled}"
+
+
 def _difference(difference: Mapping[str, Any]) -> str:
     return _points(difference["estimate"]) + _between(difference.get("interval"), _points)
 
@@ -145,6 +163,8 @@ def _bet(bet: Mapping[str, Any]) -> str:
 def _margin(kind: str | None, value: float | None) -> str:
     if kind is None or value is None:
         return "stable"
+    if kind == "value":  # of a mean, in its own unit
+        return f"stable by {value:g}"
     return f"{value:g} times stable's odds" if kind == "odds" else f"stable plus {100.0 * value:g} points"
 
 

@@ -8,7 +8,15 @@ from typing import Any, Final
 from lastgood.cli.client import NoServerError
 from lastgood.cli.output import Output, grid, shown, styled
 from lastgood.cli.session import Session
-from lastgood.cli.wording import duration, full_name_of, name_of, percent, phase_name, verdict_style
+from lastgood.cli.wording import (
+    duration,
+    full_name_of,
+    name_of,
+    pending_labels,
+    percent,
+    phase_name,
+    verdict_style,
+)
 from lastgood.errors import (
     EXIT_OK,
     EXIT_REFUSED,
@@ -143,7 +151,7 @@ def block(view: dict[str, Any]) -> list[Any]:
         [
             f"  {one['guardrail']}",
             styled(one["verdict"] + (" (dry run)" if one["dry_run"] else ""), verdict_style(one["verdict"])),
-            one["sentence"].removeprefix(f"{one['guardrail']}: "),
+            one["sentence"].removeprefix(f"{one['guardrail']}: ") + pending_labels(one),
         ]
         for one in view["findings"]
     ]

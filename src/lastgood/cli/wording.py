@@ -74,3 +74,12 @@ def verdict_style(verdict: str) -> str:
 def percent(value: float) -> str:
     """Return 25 % or 0.5 %."""
     return f"{value:g} %"
+
+
+def pending_labels(finding: Mapping[str, Any]) -> str:
+    """Say how many predictions still wait for their labels; nothing for a guardrail that needs none."""
+    pending = finding.get("pending")
+    if not pending:
+        return ""
+    told = " and ".join(f"{number} {arm}" for arm, number in pending.items())
+    return f" Labels pending: {told}."

@@ -12,13 +12,15 @@ from lastgood.control.counted import Counted, corrupt_lives, life_of
 from lastgood.control.data_moves import fits_matter
 from lastgood.control.execute import Executor
 from lastgood.control.golden import GoldenChecks
+from lastgood.control.host_views import host_view
+from lastgood.control.labels import Labels
 from lastgood.control.live_data import LiveData
 from lastgood.control.moves import GoldenView, HostView, Situation
 from lastgood.control.recompute import sealed_of
-from lastgood.control.routes import host_key, host_socket
+from lastgood.control.routes import host_socket
 from lastgood.domain.change import Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import Metric
+from lastgood.domain.plan import KPIS, Metric
 from lastgood.domain.readiness import Standing
 from lastgood.domain.release import Phase, Release
 from lastgood.domain.traffic import Stratum, Units
@@ -26,7 +28,6 @@ from lastgood.domain.verdict import Finding, Verdict
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import EvidenceStore, Fleet, ReleaseStore, Reports
 from lastgood.settings import Settings
-from lastgood.wire.fleet import HostState, Observed
 from lastgood.wire.reports import WorkerReport
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Observer:
         live: LiveData,
         golden: GoldenChecks,
         standing: Callable[[Release], Standing],
+        labels: Labels,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._executor = executor
@@ -62,6 +64,7 @@ class Observer:
         self._live = live
         self._golden = golden
         self._standing = standing
+        self.labels = labels
         self._now = now
         self._evidence: dict[int, Evidence] = {}
         self._verdicts: dict[int, tuple[_Key, int, tuple[Finding, ...]]] = {}
@@ -84,7 +87,7 @@ class Observer:
             last_good = None if entry is None else entry.version
         goal = target if target is not None else self._goal(deployment, release, last_good)
         observed = self._fleet.observe()
-        candidate = self._host(observed, release.model, release.version)
+        candidate = host_view(observed, release.model, release.version)
         requests = 0
         findings: tuple[Finding, ...] = ()
         if measure and release.phase in _SPLIT:
@@ -97,7 +100,7 @@ class Observer:
         return Situation(
             now=now,
             candidate=candidate,
-            target=None if goal is None else self._host(observed, release.model, goal),
+            target=None if goal is None else host_view(observed, release.model, goal),
             last_good=last_good,
             acknowledged=acknowledged,
             served=self._executor.gateways() > 0,
@@ -130,15 +133,6 @@ class Observer:
             return release.target
         return last_good if deployment.stable == release.version else deployment.stable
 
-    def _host(self, observed: Observed, model: str, number: int) -> HostView:
-        status = observed.hosts.get(host_key(model, number))
-        if status is None:
-            return HostView()
-        ready, failed = status.state is HostState.READY, status.state is HostState.FAILED
-        return HostView(
-            ready=ready, failed=failed, error=status.error, code=status.code, starts=status.starts
-        )
-
     def _misses(self, release: Release, candidate: HostView) -> int:
         """Return health misses in a row; every exit since validation counts as one too."""
         exits = max(0, candidate.starts - release.host_starts) if release.host_starts else 0
@@ -159,13 +153,13 @@ class Observer:
         return self._judged(release, evidence, stage, self._misses(release, candidate), corrupt)
 
     def _watch(self, release: Release, candidate: HostView, now: float) -> tuple[Finding, ...]:
-        """Judge what needs no second arm: whether the host answers, and the hard maximums."""
+        """Judge what needs no second arm: whether the host answers, hard limits, and labels of what both answered."""
         folded, strata, faults = self._fold(release, self.evidence(release), now, flush=False)
         evidence = self._kept(self.evidence(release), folded, strata)
         corrupt = self._corrupt(release, faults)
         misses = self._misses(release, candidate)
         _, findings = self._judged(release, evidence, release.plan.watch_stage, misses, corrupt)
-        alone = {one.name for one in release.plan.guardrails if one.maximum is not None}
+        alone = {one.name for one in release.plan.guardrails if one.maximum is not None or one.metric in KPIS}
         return tuple(
             finding
             for finding in findings
@@ -209,6 +203,8 @@ class Observer:
             return evidence, (), faults
         lives, keys = self._counted.lives(release.id), release.baseline.units is Units.KEYS
         opened, strata, faults = collect(evidence, lives, release=release.id, now=now, keys=keys, flush=flush)
+        last = evidence.sequence + len(strata)
+        strata += self.labels.strata(release, evidence, sequence=last, now=now)
         folded = fold(release.plan, release.baseline, opened, strata) if strata else evidence
         return folded, strata, (*faults, *self._counted.unreadable())
 
@@ -225,7 +221,7 @@ class Observer:
         Once no candidate is measured any more, that is how the guardrails stood at the end; whether its host answers
         is not among it.
         """
-        candidate = self._host(self._fleet.observe(), release.model, release.version)
+        candidate = host_view(self._fleet.observe(), release.model, release.version)
         evidence = self._store.evidence(release.id)
         corrupt: tuple[str, ...] = ()
         if release.phase in (*_SPLIT, *_SERVING):  # looked at anew: others than the controller ask too
@@ -297,4 +293,5 @@ class Observer:
         self._verdicts.pop(release.id, None)
         self._told.pop(release.id, None)
         self._ahead.forget(release)
+        self.labels.forget(release.id)
         self._golden.forget(release.id)

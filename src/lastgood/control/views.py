@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from lastgood.analysis.course import Course, course
 from lastgood.control.execute import Executor
 from lastgood.control.history import told_of
+from lastgood.control.labels import with_pending
 from lastgood.control.lookup import deployment_named
 from lastgood.control.observe import Observer
 from lastgood.control.promotion import waiting_for
@@ -16,7 +18,7 @@ from lastgood.control.recompute import Recomputed, recompute
 from lastgood.control.routes import host_key
 from lastgood.domain.deployment import Deployment, StableEntry
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.plan import OnFail
+from lastgood.domain.plan import OnFail, Plan
 from lastgood.domain.readiness import Readiness
 from lastgood.domain.release import Kind, Phase, Release
 from lastgood.domain.verdict import Finding, Verdict
@@ -177,6 +179,21 @@ class Views:
         stored, strata = self._observer.stored(release)
         return recompute(release, stored, strata, events)
 
+    def replay(self, identifier: int, plan: Plan) -> Course:
+        """Say what another plan would have done with the recorded traffic of a release.
+
+        :raises LastgoodError: ``not_found``, or ``refused`` for a rollback, which compares nothing.
+        """
+        release = self._found(identifier)
+        if release.kind is not Kind.RELEASE:
+            raise LastgoodError(
+                Code.REFUSED,
+                f"Release {identifier} is a {release.kind.value}: it had no traffic of two versions to replay.",
+                "Name a release; see 'lastgood history'.",
+            )
+        _, strata = self._observer.stored(release)
+        return course(plan, release.baseline, strata, release=identifier, recorded=release.plan)
+
     def _all_events(self, deployment: str) -> Iterator[AuditEvent]:
         after = 0
         while page := self._journal.events(after=after, limit=_PAGE, deployment=deployment):
@@ -218,6 +235,7 @@ class Views:
         if live and release.kind is Kind.RELEASE:
             situation = self._observer.peek(release, intervals=intervals)
             findings = [_told(finding, release.waived_by) for finding in situation.findings]
+            findings = with_pending(findings, self._observer.labels.awaited(release))
             if moving:
                 requests, waiting = situation.requests, waiting_for(release, situation)
         version = self._version(release.model, release.version)
