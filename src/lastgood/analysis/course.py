@@ -1,0 +1,143 @@
+"""The course that another plan would have taken over the recorded strata of a release. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.record import read
+from lastgood.domain.change import Evidence
+from lastgood.domain.plan import KPIS, Metric, OnFail, Plan, UnitsChoice
+from lastgood.domain.traffic import Baseline, Stratum, Units
+from lastgood.domain.verdict import Finding, Verdict
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """The first failure of one guardrail: after ``strata`` strata, the last of which closed at ``at`` (epoch seconds).
+
+    ``candidate_requests`` are all that strata held until then, ``labelled_rows`` the candidate's for a guardrail that
+    needs labels. ``follows`` is what the plan does then: its ``on_fail``, or ``nothing`` on a dry run.
+    """
+
+    guardrail: str
+    follows: str
+    sentence: str
+    strata: int
+    stage: int
+    at: float
+    candidate_requests: int
+    labelled_rows: int | None = None
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan would have done with recorded traffic.
+
+    ``turns`` are the failures in their order, up to the first one that rolls back (``rolled_back``), else all there
+    are. ``findings`` is how the guardrails stood at the end of that. ``strata``, ``candidate_requests``, ``began`` and ``ended``
+    are what was replayed. ``not_replayed`` names guardrails that the recorded traffic cannot answer, and why.
+    """
+
+    rolled_back: bool
+    turns: tuple[Turn, ...]
+    findings: tuple[Finding, ...]
+    strata: int
+    candidate_requests: int
+    stable_requests: int
+    began: float | None
+    ended: float | None
+    not_replayed: dict[str, str]
+
+
+def course(
+    plan: Plan, baseline: Baseline, strata: Iterable[Stratum], *, release: int, recorded: Plan
+) -> Course:
+    """Return what ``plan`` would have done with the strata that ``release`` left, which was run by ``recorded``.
+
+    Guardrails are judged after every stratum, as in a release. Traffic is what it was: the plan's own weights, times and
+    samples move nothing, and its health checks are not recorded, so they pass. The watch of the recorded plan is the
+    watch of this one.
+    """
+    evidence = Evidence(release=release)
+    turns: list[Turn] = []
+    findings: tuple[Finding, ...] = ()
+    began = ended = None
+    known = _known(plan, baseline)
+    for stratum in _restaged(strata, plan, recorded):
+        began = stratum.closed_at if began is None else began
+        ended = stratum.closed_at
+        evidence = fold(plan, known, evidence, (stratum,))
+        findings = judge(plan, known, evidence, misses=0, intervals=False)
+        turns += _turns(findings, {one.guardrail for one in turns}, evidence, stratum)
+        if turns and turns[-1].follows == OnFail.ROLLBACK.value:
+            break
+    total = read(evidence.states).total
+    return Course(
+        rolled_back=bool(turns) and turns[-1].follows == OnFail.ROLLBACK.value,
+        turns=tuple(turns),
+        findings=findings,
+        strata=evidence.sequence,
+        candidate_requests=total.candidate.requests,
+        stable_requests=total.stable.requests,
+        began=began,
+        ended=ended,
+        not_replayed=_not_replayed(plan, recorded, findings),
+    )
+
+
+def _known(plan: Plan, baseline: Baseline) -> Baseline:
+    """Return the baseline with the plan's own units, unless keys were not recorded because nobody asked for them."""
+    if plan.units is UnitsChoice.AUTO or (
+        plan.units is UnitsChoice.KEYS and baseline.units is not Units.KEYS
+    ):
+        return baseline
+    return msgspec.structs.replace(baseline, units=Units(plan.units.value), why="the plan says so")
+
+
+def _restaged(strata: Iterable[Stratum], plan: Plan, recorded: Plan) -> Iterator[Stratum]:
+    """Yield the strata with their stages where the plan has them: its watch for the watch, its last step for later ones."""
+    last = max(0, plan.watch_stage - 1)
+    for stratum in strata:
+        watched = stratum.stage >= recorded.watch_stage
+        yield msgspec.structs.replace(
+            stratum, stage=plan.watch_stage if watched else min(stratum.stage, last)
+        )
+
+
+def _turns(
+    findings: Iterable[Finding], told: set[str], evidence: Evidence, stratum: Stratum
+) -> Iterator[Turn]:
+    """Yield the guardrails that have failed for the first time, what rolls back last."""
+    fresh = [one for one in findings if one.verdict is Verdict.FAILED and one.guardrail not in told]
+    requests = read(evidence.states).total.candidate.requests
+    for one in sorted(fresh, key=_follows_rollback):
+        yield Turn(
+            guardrail=one.guardrail,
+            follows="nothing" if one.dry_run else one.on_fail.value,
+            sentence=one.sentence,
+            strata=evidence.sequence,
+            stage=stratum.stage,
+            at=stratum.closed_at,
+            candidate_requests=requests,
+            labelled_rows=one.numbers.get("candidate_rows"),
+        )
+        if _follows_rollback(one):
+            return
+
+
+def _follows_rollback(finding: Finding) -> bool:
+    return finding.on_fail is OnFail.ROLLBACK and not finding.dry_run
+
+
+def _not_replayed(plan: Plan, recorded: Plan, findings: Iterable[Finding]) -> dict[str, str]:
+    """Return why guardrails of the plan cannot be judged on what was recorded."""
+    unmeasured = {one.guardrail for one in findings if one.no_data is not None}
+    terms = {one.name: one.kpi for one in recorded.guardrails if one.kpi is not None}
+    told = {}
+    for one in plan.guardrails:
+        if one.metric is Metric.HEALTH:
+            told[one.name] = "no stratum holds whether a host answered"
+        elif one.metric in KPIS and terms.get(one.name) != one.kpi:
+            told[one.name] = "labels were counted for the guardrails of the release's own plan alone"
+        elif one.metric is Metric.COUNTER and one.name in unmeasured:
+            told[one.name] = f"no version reported the counter {one.counter}"
+    return told
