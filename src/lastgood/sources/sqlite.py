@@ -8,6 +8,7 @@ to a file of its own afterwards, compared, and only then taken out of the live f
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from lastgood.sources.durable import sync_file, sync_folder
 from lastgood.sources.notes import Notes
 from lastgood.sources.options import Options
 from lastgood.sources.sqlite_compare import differences
+from lastgood.sources.sqlite_content import Content, content_of
 from lastgood.sources.sqlite_copy import back_up, build, check_copy
 from lastgood.sources.sqlite_flip import flip, prefix, rehearse
 from lastgood.sources.sqlite_layout import columns_of, layout_of
@@ -34,8 +36,7 @@ from lastgood.sources.sqlite_record import (
     restore_of,
     swapped_now,
 )
-from lastgood.sources.sqlite_rows import Content, whole_digest
-from lastgood.sources.sqlite_session import check_library, opened, opened_kept, reading, writing
+from lastgood.sources.sqlite_session import Pace, check_library, opened, opened_kept, reading, writing
 from lastgood.sources.sqlite_stage import stage
 
 LOCK_SECONDS: Final = 2.0
@@ -88,13 +89,17 @@ class SqliteSource:
         begun, taken_at = time.monotonic(), time.time()
         self._check_room(self._path.stat().st_size if self._path.exists() else 0)
         part = self._part(token)
-        back_up(self._path, part)
+        shared = back_up(self._path, part)
         self._reached("backed up")
-        with opened_kept(part) as connection:
-            layout = layout_of(connection)
-            rehearse(layout, layout)
-            content = whole_digest(connection, layout)
-        return self._keep(token, part, content, taken_at, begun)
+        with ThreadPoolExecutor(1) as beside:
+            whole = beside.submit(_settled, part, Pace(shared=shared))
+            if shared:  # one processor is enough to take from others
+                whole.result()
+            with opened_kept(part) as connection:
+                layout = layout_of(connection)
+                rehearse(layout, layout)
+                content = content_of(connection, part, layout, Pace(shared=shared))
+            return self._keep(token, part, content, whole.result(), taken_at, begun)
 
     def _part(self, token: str) -> Path:
         folder = self._notes.folder(token)
@@ -104,12 +109,12 @@ class SqliteSource:
             raise _storage(error) from None
         return folder / f"{_DATA}.part"
 
-    def _keep(self, token: str, part: Path, content: Content, taken_at: float, begun: float) -> Snapshot:
-        """Give the file that was read back its final name, and note what it is."""
+    def _keep(
+        self, token: str, part: Path, content: Content, whole: str, taken_at: float, begun: float
+    ) -> Snapshot:
+        """Give the file that was read back its final name, and note what it is; ``whole`` is the digest of its bytes."""
         final = part.with_name(_DATA)
         try:
-            sync_file(part)
-            whole = file_digest(part)
             part.replace(final)
             sync_folder(final.parent)
         except OSError as error:
@@ -215,9 +220,9 @@ class SqliteSource:
         begun, part = time.monotonic(), self._part(token)
         build(self._path, known.replaced, part, self._reached)
         with opened_kept(part) as copy:
-            content = check_copy(copy, self._path, known.replaced)
+            content = check_copy(copy, part, self._path, known.replaced)
         self._reached("compared")
-        return self._keep(token, part, content, known.at, begun)
+        return self._keep(token, part, content, _settled(part, Pace(shared=False)), known.at, begun)
 
     def release(self, token: str) -> int:
         """Free the kept file, and our tables in the live file."""
@@ -255,6 +260,11 @@ class SqliteSource:
             free = min(free, found.f_bavail * found.f_frsize)
         return free
 
+    def size(self) -> int | None:
+        """Return the bytes of the file and of its write-ahead log."""
+        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(one.stat().st_size for one in files if one.exists())
+
     def _check_room(self, needed: int) -> None:
         free = self.room()
         if free is not None and free < needed:
@@ -263,6 +273,15 @@ class SqliteSource:
                 f"{needed} bytes are needed on the disk of data source {self._name!r}, {free} are free.",
                 "Free some room.",
             )
+
+
+def _settled(part: Path, pace: Pace) -> str:
+    """Return the digest of a file's bytes, once they are on the disk."""
+    try:
+        sync_file(part)
+        return file_digest(part, pace.rest)
+    except OSError as error:
+        raise _storage(error) from None
 
 
 def _storage(error: OSError) -> LastgoodError:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from lastgood.domain.snapshot import Gained
 from lastgood.sources.export import RowsFile, export_name
 from lastgood.sources.sqlite_layout import Table, layout_of, quoted, table_of
-from lastgood.sources.sqlite_rows import fetched, pages
+from lastgood.sources.sqlite_rows import equal_values, fetched, pages
 from lastgood.sources.sqlite_session import attach, opened_kept
 
 _PAGE_ROWS: Final = 10_000
@@ -42,7 +42,7 @@ def _table(connection: sqlite3.Connection, name: str, there: list[bool], file: P
         for schema, known in zip(("main", "before"), there, strict=True)
     )
     with RowsFile(file, new.stored if new is not None else ()) as export:
-        if new is None or old is None or new != old:
+        if new is None or old is None or _shape(new) != _shape(old):
             if new is not None:
                 for page in pages(connection, new):
                     export.add(page)
@@ -65,6 +65,10 @@ def _table(connection: sqlite3.Connection, name: str, there: list[bool], file: P
         return export.rows, spare.total()
 
 
+def _shape(table: Table) -> tuple[object, ...]:
+    return table.columns, table.stored, table.key, table.implicit
+
+
 def _only(
     connection: sqlite3.Connection, table: Table, here: str, other: str
 ) -> Iterator[list[tuple[Any, ...]]]:
@@ -72,11 +76,7 @@ def _only(
     name = quoted(table.name)
     columns = ", ".join(f"h.{quoted(column)}" for column in table.stored)
     same = " AND ".join(f"h.{quoted(key)} = o.{quoted(key)}" for key in table.key)
-    # As bytes: 'a' and 'A' differ in a column without case, and so do 1 and 1.0 in one without a type.
-    equal = " AND ".join(
-        f"h.{quoted(column)} IS o.{quoted(column)} COLLATE BINARY AND typeof(h.{quoted(column)}) = typeof(o.{quoted(column)})"
-        for column in table.stored
-    )
+    equal = equal_values(table, table.stored, "h", "o")
     last: tuple[Any, ...] | None = None
     keys = ", ".join(f"h.{quoted(key)}" for key in table.key)
     given = f"({keys}) > ({', '.join('?' * len(table.key))}) AND "

@@ -3,31 +3,73 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from lastgood.errors import Code, LastgoodError
+from lastgood.sources.sqlite_content import Content, content_of
 from lastgood.sources.sqlite_flip import Placed
 from lastgood.sources.sqlite_layout import OURS, Layout, layout_of, quoted, table_of
 from lastgood.sources.sqlite_record import drop_tables
-from lastgood.sources.sqlite_rows import Content, Copy, whole_digest
-from lastgood.sources.sqlite_session import attach, created, opened, reading, writing
+from lastgood.sources.sqlite_rows import Copy, equal_rows
+from lastgood.sources.sqlite_session import Others, Pace, attach, created, opened, reading, writing
 
-_BACKUP_PAGES: Final = 256
+_STEP_BYTES: Final = 250_000
+_SYNC_BYTES: Final = 1_000_000
 
 
-def back_up(live: Path, to: Path) -> None:
-    """Copy the live file by SQLite's own backup, as one state, and take our own tables out of the copy."""
-    with opened(live) as source, created(to) as copy, to.open("rb") as written:
+def back_up(live: Path, to: Path) -> bool:
+    """Copy the live file by SQLite's own backup, as one state, and take our own tables out of the copy.
 
-        def on_disk(*_: int) -> None:
-            os.fdatasync(written.fileno())  # bit by bit: else other writers' next sync waits for all of it
-
-        # The backup reads through this connection: it has its lock already, and nobody's commit makes it start again.
-        with reading(source):
-            source.backup(copy, pages=_BACKUP_PAGES, progress=on_disk)
+    Return whether others wrote to the live file meanwhile.
+    """
+    with opened(live) as source, opened(live) as watch, created(to) as copy, to.open("rb") as written:
+        # Without a write-ahead log nobody writes while we read, and to look would be to wait for who wants to.
+        wal = source.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        page = source.execute("PRAGMA page_size").fetchone()[0]
+        with ThreadPoolExecutor(1) as beside:
+            steps = _Steps(beside, written.fileno(), Others(watch) if wal else None)
+            # The backup reads through this connection: it has its lock already, and nobody's commit makes it start again.
+            with reading(source):
+                source.backup(copy, pages=max(1, _STEP_BYTES // page), progress=steps.taken)
+            steps.end()
         copy.execute("PRAGMA journal_mode = DELETE")
         drop_tables(copy, OURS, lambda _: None)
+        return steps.pace.shared
+
+
+class _Steps:
+    """What is done after each step of a backup.
+
+    What was copied goes to the disk bit by bit, else the next commit of somebody else would wait for all of it. Alone,
+    that happens while more is copied; while ``others`` write, they get the processor and the disk in between.
+    """
+
+    def __init__(self, beside: ThreadPoolExecutor, descriptor: int, others: Others | None) -> None:
+        self._beside = beside
+        self._descriptor = descriptor
+        self._others = others
+        self.pace = Pace(shared=False)
+        self._unsynced = 0
+        self._syncing: Future[None] | None = None
+
+    def taken(self, *_: int) -> None:
+        """Send what was copied on its way to the disk, and pause where somebody else is about."""
+        self._unsynced += _STEP_BYTES
+        self.pace.shared = self._others is not None and self._others.write()
+        if self.pace.shared or self._unsynced >= _SYNC_BYTES:
+            self.end()
+            self._syncing = self._beside.submit(os.fdatasync, self._descriptor)
+            self._unsynced = 0
+        if self.pace.shared:
+            self.end()
+        self.pace.rest()
+
+    def end(self) -> None:
+        """Wait until what is on its way has come to the disk."""
+        if self._syncing is not None:
+            self._syncing.result()
 
 
 def build(live: Path, replaced: Placed, to: Path, reached: Callable[[str], None]) -> None:
@@ -76,18 +118,23 @@ def set_sequence(connection: sqlite3.Connection, table: str, number: int) -> Non
     connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, number))
 
 
-def check_copy(connection: sqlite3.Connection, live: Path, replaced: Placed) -> Content:
-    """Compare what was written with what is still in the live file, row by row through their digests; return it.
+def check_copy(connection: sqlite3.Connection, path: Path, live: Path, replaced: Placed) -> Content:
+    """Compare what was written to ``path`` with what is still in the live file, row by row; return what it is.
 
     :raises LastgoodError: ``corrupt``.
     """
-    copied = whole_digest(connection, layout_of(connection))
+    layout = layout_of(connection)
+    same = sorted(layout.items, key=str) == sorted(replaced.layout.items, key=str)
     with opened(live) as source:
-        there = whole_digest(source, replaced.layout, replaced.tables)
-    if copied.digest != there.digest:
+        attach(source, path, "kept", kept=True)
+        for item in layout.tables() if same else ():
+            table = table_of(source, item.name, "kept")
+            there = f"main.{quoted(replaced.tables[item.name])}"
+            same = same and equal_rows(source, table, f"kept.{quoted(item.name)}", there)
+    if not same:
         raise LastgoodError(
             Code.CORRUPT,
             "The copy of what was replaced differs from it.",
             "It is still in the live file; try again, and check the disk.",
         )
-    return copied
+    return content_of(connection, path, layout, Pace(shared=False))

@@ -8,8 +8,9 @@ one statement, during which writers wait (about 0.4 s for a million rows).
 """
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -55,6 +56,56 @@ def _written_in_order(
         connection.execute(
             f"CREATE TABLE main.{quoted(place)} ({', '.join(names)}, PRIMARY KEY ({key})) WITHOUT ROWID"
         )
+    ranges = _Ranges(connection, item, place, fields)
+    step = ranges.step if ranges.found_by_key() else _passed_on(connection, source, item, place, fields)
+    try:
+        in_chunks(connection, step)
+    except sqlite3.OperationalError as error:
+        if "decode" in str(error):
+            return False
+        raise
+    return True
+
+
+class _Ranges:
+    """Copies an index's records within SQLite, a range of them at a time; the snapshot is attached as ``kept``."""
+
+    def __init__(self, connection: sqlite3.Connection, item: Item, place: str, fields: list[Field]) -> None:
+        self._connection = connection
+        self._width = len(fields)
+        self._key = ", ".join(field.source for field in fields)
+        self._marks = ", ".join("?" * self._width)
+        self._from = f"SELECT {self._key} FROM kept.{quoted(item.table)} INDEXED BY {quoted(item.name)}"
+        self._insert = f"INSERT INTO main.{quoted(place)} {self._from}"
+        self._last: tuple[Any, ...] | None = None
+
+    def found_by_key(self) -> bool:
+        """Whether SQLite finds a range without reading all: where every field goes up, in its column's own collation."""
+        both = f"({self._key}) > ({self._marks}) AND ({self._key}) <= ({self._marks})"
+        query = f"EXPLAIN QUERY PLAN {self._from} WHERE {both} ORDER BY {self._key}"
+        plan = self._connection.execute(query, (None,) * (2 * self._width)).fetchall()
+        return len(plan) == 1 and str(plan[0][3]).startswith("SEARCH")
+
+    def step(self, rows: int) -> bool:
+        """Copy about so many records more; False when none are left."""
+        where, given = "", ()
+        if self._last is not None:
+            where, given = f" WHERE ({self._key}) > ({self._marks})", self._last
+        order = f" ORDER BY {self._key}"
+        upper = self._connection.execute(
+            f"{self._from}{where}{order} LIMIT 1 OFFSET ?", (*given, rows - 1)
+        ).fetchone()
+        if upper is not None:
+            where += f" {'AND' if where else 'WHERE'} ({self._key}) <= ({self._marks})"
+        self._connection.execute(f"{self._insert}{where}{order}", (*given, *(upper or ())))
+        self._last = upper
+        return upper is not None
+
+
+def _passed_on(
+    connection: sqlite3.Connection, source: sqlite3.Connection, item: Item, place: str, fields: list[Field]
+) -> Callable[[int], bool]:
+    """Return a step that passes an index's records on from one connection to the other, in any order of theirs."""
     insert = f"INSERT INTO main.{quoted(place)} VALUES ({', '.join('?' * len(fields))})"
     values = ", ".join(field.source for field in fields)
     order = ", ".join(field.ordered(field.source) for field in fields)
@@ -65,13 +116,7 @@ def _written_in_order(
         connection.executemany(insert, page)
         return len(page) == count
 
-    try:
-        in_chunks(connection, step)
-    except sqlite3.OperationalError as error:
-        if "decode" in str(error):
-            return False
-        raise
-    return True
+    return step
 
 
 def _fields(source: sqlite3.Connection, item: Item, table: Table) -> list[Field] | None:

@@ -16,6 +16,7 @@ from lastgood.errors import Code, LastgoodError
 
 OURS: Final = "lastgood:"
 _INTERNAL: Final = "sqlite_"
+_VIRTUAL: Final = 2  # how PRAGMA table_xinfo marks a column that is computed when it is read
 _CREATED: Final = re.compile(r"CREATE (TABLE|UNIQUE INDEX|INDEX) ", re.IGNORECASE)
 _NAME: Final = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\'(?:[^\']|\'\')*\'|[^\s(]+')
 
@@ -32,7 +33,9 @@ class Item(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True):
     """What copying a table needs. ``stored`` are the columns that hold values, generated ones left out.
 
-    ``key`` orders the rows and finds each one; ``implicit`` when it is a row number that no column shows.
+    ``key`` orders the rows and finds each one; ``implicit`` when it is a row number that no column shows, and
+    ``without_rowid`` when rows have no number at all. ``fields`` is how many columns a stored record has, computed ones
+    that are stored among them.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Table(msgspec.Struct, frozen=True):
     stored: tuple[str, ...]
     key: tuple[str, ...]
     implicit: bool
+    without_rowid: bool
+    fields: int
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,15 +105,16 @@ def table_of(connection: sqlite3.Connection, name: str, schema: str = "main") ->
     ).fetchall()
     columns = tuple(Column(name=column, type=kind.lower() or "any") for column, kind, _, _ in found)
     stored = tuple(column for column, _, hidden, _ in found if hidden == 0)
+    fields = sum(hidden != _VIRTUAL for _, _, hidden, _ in found)
     primary = tuple(row[0] for row in sorted(found, key=lambda row: row[3]) if row[3])
     wr = connection.execute("SELECT wr FROM pragma_table_list(?) WHERE schema = ?", (name, schema)).fetchone()
     if wr is not None and wr[0]:
-        return Table(name, columns, stored, primary, implicit=False)
+        return Table(name, columns, stored, primary, implicit=False, without_rowid=True, fields=fields)
     indexed = connection.execute(
         "SELECT 1 FROM pragma_index_list(?, ?) WHERE origin = 'pk'", (name, schema)
     ).fetchone()
     if len(primary) == 1 and indexed is None:
-        return Table(name, columns, stored, primary, implicit=False)
+        return Table(name, columns, stored, primary, implicit=False, without_rowid=False, fields=fields)
     taken = {column.name.lower() for column in columns}
     number = next((alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken), None)
     if number is None:
@@ -117,7 +123,7 @@ def table_of(connection: sqlite3.Connection, name: str, schema: str = "main") ->
             f"The columns of table {name!r} hide its row number under all its names.",
             "Give the table a primary key, or rename one of rowid, _rowid_ and oid.",
         )
-    return Table(name, columns, stored, (number,), implicit=True)
+    return Table(name, columns, stored, (number,), implicit=True, without_rowid=False, fields=fields)
 
 
 def columns_of(connection: sqlite3.Connection, items: Iterable[Item]) -> dict[str, tuple[Column, ...]]:

@@ -1,18 +1,14 @@
-"""Rows of SQLite tables, in the order of their keys and a page at a time: reading, hashing, copying, deleting.
+"""Rows of SQLite tables, in the order of their keys and a page at a time: reading, copying, comparing, deleting.
 
 A page is one short statement. Nothing holds a lock between pages, so other connections go on in every journal mode;
 that is safe for tables that nobody writes to any more, which are the only ones read here.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from lastgood.domain.snapshot import Column
-from lastgood.sources.digest import RowsDigest, content_digest, schema_of
-from lastgood.sources.sqlite_layout import Layout, Table, quoted, table_of
+from lastgood.sources.sqlite_layout import Table, quoted
 
 _PAGE_ROWS: Final = 10_000
 
@@ -72,37 +68,56 @@ def _text_or_bytes(raw: bytes) -> Any:
         return ["text", raw]
 
 
-def rows_digest(connection: sqlite3.Connection, table: Table, schema: str = "main") -> RowsDigest:
-    """Hash a table's rows."""
-    digest = RowsDigest()
-    for page in pages(connection, table, schema):
-        digest.add(page)
-    return digest
+def equal_values(table: Table, names: Sequence[str], one: str, other: str) -> str:
+    """Return the condition that rows of ``one`` and ``other`` have the same values in the columns ``names``."""
+    # As bytes: 'a' and 'A' differ in a column without case, and so do 1 and 1.0 in one whose type keeps both.
+    kinds = {column.name: column.type for column in table.columns}
+    conditions = []
+    for name in names:
+        here, there = f"{one}.{quoted(name)}", f"{other}.{quoted(name)}"
+        conditions.append(f"{here} IS {there} COLLATE BINARY")
+        if _keeps_kinds(kinds[name]):
+            conditions.append(f"typeof({here}) = typeof({there})")
+    return " AND ".join(conditions) or "1"
 
 
-class Content(msgspec.Struct, frozen=True):
-    """What reading everything came to: the digest, and rows and columns by table."""
-
-    digest: str
-    rows: dict[str, int]
-    columns: dict[str, tuple[Column, ...]]
+def _keeps_kinds(kind: str) -> bool:
+    """Whether a column of this type stores whole numbers and others as they were given."""
+    numbers_or_text = any(part in kind for part in ("int", "char", "clob", "text"))
+    return not numbers_or_text and ("blob" in kind or kind == "any")
 
 
-def whole_digest(
-    connection: sqlite3.Connection, layout: Layout, places: Mapping[str, str] | None = None
-) -> Content:
-    """Read and hash everything. ``places`` says under which names the tables are here, where not their own."""
-    digests, rows, columns = {}, {}, {}
-    for item in layout.tables():
-        table = table_of(connection, item.name if places is None else places[item.name])
-        hashed = rows_digest(connection, table)
-        digests[item.name], rows[item.name], columns[item.name] = hashed.value(), hashed.rows, table.columns
-    also = {
-        "sql": sorted([item.kind, item.name, item.sql] for item in layout.items),
-        "sequence": layout.sequence,
-        "versions": [layout.user_version, layout.application_id],
-    }
-    return Content(content_digest(schema_of(columns), digests, also), rows, columns)
+def equal_rows(
+    connection: sqlite3.Connection, table: Table, kept: str, live: str, rows: int = _PAGE_ROWS
+) -> bool:
+    """Whether two tables of the same shape in two attached files have the same rows under the same keys.
+
+    Nobody may change either; each statement reads about ``rows`` of them.
+    """
+    keys = key_list(table)
+    named = ", ".join(f"k.{quoted(key)}" for key in table.key)
+    found = " AND ".join(f"k.{quoted(key)} = l.{quoted(key)}" for key in table.key)
+    # A row number found is the same one; a key of texts may be found in another case.
+    names = [name for name in table.stored if table.without_rowid or name not in table.key]
+    same = equal_values(table, names, "k", "l")
+    # CROSS JOIN keeps the order: each kept row is looked up in the live file.
+    count = f"SELECT count(*) FROM {kept} AS k CROSS JOIN {live} AS l ON {found} WHERE {same}"
+    equal, last = 0, None
+    while True:
+        where, given = ("", ()) if last is None else (f" WHERE {above(table, '>')}", last)
+        upper = connection.execute(
+            f"SELECT {keys} FROM {kept}{where} ORDER BY {keys} LIMIT 1 OFFSET ?", (*given, rows - 1)
+        ).fetchone()
+        between = "" if last is None else f" AND ({named}) > ({', '.join('?' * len(last))})"
+        if upper is not None:
+            between += f" AND ({named}) <= ({', '.join('?' * len(upper))})"
+        equal += connection.execute(count + between, (*given, *(upper or ()))).fetchone()[0]
+        if upper is None:
+            break
+        last = upper
+    return all(
+        connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] == equal for name in (kept, live)
+    )
 
 
 class Copy:

@@ -20,7 +20,10 @@ BACKGROUND_WAIT_SECONDS: Final = (
 _CACHE_KIB: Final = 65_536
 _OLDEST: Final = (3, 37, 0)  # PRAGMA table_list and STRICT tables
 _CHUNK_SECONDS: Final = 0.005  # what one chunk may take while it holds the write lock
-_PAUSE_SECONDS: Final = 0.004
+_PAUSE_SECONDS: Final = 0.004  # while others write
+_SHORT_PAUSE_SECONDS: Final = 0.001
+_ALONE_SECONDS: Final = 1.0  # without a foreign commit before the pauses get short
+_REST_SECONDS_MAX: Final = 0.1
 _CHUNK_ROWS_MAX: Final = 20_000
 
 
@@ -158,12 +161,45 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+class Others:
+    """Whether other connections write to the file: looked up, never waited for. Use it outside of transactions."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._version = self._now()
+        self._seen = -_ALONE_SECONDS
+
+    def write(self) -> bool:
+        """Whether somebody else has committed within the last second of those calls."""
+        version, now = self._now(), time.monotonic()
+        if version != self._version:
+            self._version, self._seen = version, now
+        return now - self._seen < _ALONE_SECONDS
+
+    def _now(self) -> int:
+        return int(self._connection.execute("PRAGMA main.data_version").fetchone()[0])
+
+
+class Pace:
+    """Rests as long as the work since the last rest took, where the file is ``shared`` with others who write to it."""
+
+    def __init__(self, *, shared: bool) -> None:
+        self.shared = shared
+        self._begun = time.monotonic()
+
+    def rest(self) -> None:
+        """Call it after each piece of work that takes some milliseconds."""
+        if self.shared:
+            time.sleep(min(time.monotonic() - self._begun, _REST_SECONDS_MAX))
+        self._begun = time.monotonic()
+
+
 def in_chunks(connection: sqlite3.Connection, step: Callable[[int], bool]) -> None:
     """Call ``step(rows)`` in one short transaction after another until it says False, with pauses for other writers.
 
-    ``rows`` is how many to handle; it follows how long the last ones took.
+    ``rows`` is how many to handle; it follows how long the last ones took. The pauses are short while nobody else writes.
     """
-    rows = 200
+    rows, others = 200, Others(connection)
     while True:
         with writing(connection):
             begun = time.monotonic()
@@ -172,4 +208,4 @@ def in_chunks(connection: sqlite3.Connection, step: Callable[[int], bool]) -> No
         if not more:
             return
         rows = max(20, min(_CHUNK_ROWS_MAX, int(rows * min(4.0, _CHUNK_SECONDS / max(took, 1e-6)))))
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS if others.write() else _SHORT_PAUSE_SECONDS)

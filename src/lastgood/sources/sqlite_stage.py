@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -11,13 +12,15 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.sources.sqlite_copy import set_sequence
 from lastgood.sources.sqlite_flip import Placed, create_staged, placed, prefix, rehearse, staged_index
 from lastgood.sources.sqlite_index import build_index
-from lastgood.sources.sqlite_layout import layout_of, quoted, table_of
+from lastgood.sources.sqlite_layout import Table, layout_of, quoted, table_of
 from lastgood.sources.sqlite_record import STAGED, STAGING, Restore, drop_tables, forget, record
-from lastgood.sources.sqlite_rows import Copy, whole_digest
+from lastgood.sources.sqlite_rows import Copy, equal_rows
 from lastgood.sources.sqlite_session import attach, in_chunks, opened, opened_kept, writing
 
+Reached = Callable[[str], None]
 
-def stage(live: Path, kept: Path, snapshot: Snapshot, token: str, reached: Callable[[str], None]) -> None:
+
+def stage(live: Path, kept: Path, snapshot: Snapshot, token: str, reached: Reached) -> None:
     """Build the snapshot's tables in the live file under our names; what was begun is removed on an error.
 
     :raises LastgoodError: ``corrupt`` when what was staged reads differently, ``storage``, ``refused``, ``timeout``.
@@ -33,7 +36,7 @@ def stage(live: Path, kept: Path, snapshot: Snapshot, token: str, reached: Calla
         if connection.execute("PRAGMA main.journal_mode").fetchone()[0] == "wal":
             connection.execute("PRAGMA main.synchronous = NORMAL")
         try:
-            _fill(connection, kept, restore, token, reached)
+            _fill(connection, live, kept, restore, token, reached)
         except (LastgoodError, sqlite3.Error) as error:
             _remove(connection, token, error)
             raise
@@ -44,39 +47,45 @@ def stage(live: Path, kept: Path, snapshot: Snapshot, token: str, reached: Calla
 
 
 def _fill(
-    connection: sqlite3.Connection,
-    kept: Path,
-    restore: Restore,
-    token: str,
-    reached: Callable[[str], None],
+    connection: sqlite3.Connection, live: Path, kept: Path, restore: Restore, token: str, reached: Reached
 ) -> None:
     staged: Placed = restore.staged
     with writing(connection):
         record(connection, token, restore)
         create_staged(connection, staged)
     reached("made the staged tables")
-    for item in staged.layout.tables():
-        table = table_of(connection, item.name, "kept")
-        rows = Copy(
-            connection, table, f"kept.{quoted(item.name)}", f"main.{quoted(staged.tables[item.name])}"
-        )
-        in_chunks(connection, rows.step)
-        reached("staged a table")
-    for item in staged.layout.items:
-        if item.kind == "index":
-            build_index(connection, kept, item, staged.indexes[item.name], staged_index(item, staged))
-            reached("staged an index")
+    # What is staged is read back, through a connection of its own, while more is written.
+    with ThreadPoolExecutor(1) as beside:
+        compared: list[Future[bool]] = []
+        for item in staged.layout.tables():
+            table, place = table_of(connection, item.name, "kept"), staged.tables[item.name]
+            rows = Copy(connection, table, f"kept.{quoted(item.name)}", f"main.{quoted(place)}")
+            in_chunks(connection, rows.step)
+            compared.append(beside.submit(_same, live, kept, table, place))
+            reached("staged a table")
+        for item in staged.layout.items:
+            if item.kind == "index":
+                build_index(connection, kept, item, staged.indexes[item.name], staged_index(item, staged))
+                reached("staged an index")
+        same = all(each.result() for each in compared)
     with writing(connection):
         for name, number in staged.layout.sequence.items():
             set_sequence(connection, staged.tables[name], number)
-    found = whole_digest(connection, staged.layout, staged.tables)
-    if found.digest != restore.digest:
+    if not same:
         raise LastgoodError(
             Code.CORRUPT,
             "What was staged reads differently from the snapshot.",
             "Try again, and check the disk and the live file with PRAGMA integrity_check.",
         )
     reached("compared what is staged")
+
+
+def _same(live: Path, kept: Path, table: Table, place: str) -> bool:
+    with opened(live) as connection:
+        attach(connection, kept, "kept", kept=True)
+        if msgspec.structs.replace(table_of(connection, place), name=table.name) != table:
+            return False
+        return equal_rows(connection, table, f"kept.{quoted(table.name)}", f"main.{quoted(place)}")
 
 
 def _remove(connection: sqlite3.Connection, token: str, cause: Exception) -> None:
