@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lastgood.errors import Code, LastgoodError
-from lastgood.sources.hidden_texts import without_credentials
+from lastgood.sources.hidden_texts import HiddenTexts, without_credentials
 from lastgood.sources.programs import MigrationPrograms
 
 
@@ -35,3 +35,11 @@ def test_a_migration_that_fails_shows_no_password(tmp_path: Path) -> None:
         programs.run("release-1-migration", (sys.executable, "-I", "-S", "-c", text), seconds=30)
     assert caught.value.code == Code.REFUSED
     assert "hidden" not in str(caught.value)
+
+
+def test_a_secret_that_is_given_in_full_is_not_shown_either() -> None:
+    """A value under a secret's name is blotted out, though it stands in the settings; plain words are not."""
+    texts = HiddenTexts(
+        "lake", {"aws_secret_access_key": "AbCdEfGh1234", "token-refresh": "true", "region": "eu-somewhere"}
+    )
+    assert texts.masked("true: AbCdEfGh1234 in eu-somewhere") == "true: *** in eu-somewhere"

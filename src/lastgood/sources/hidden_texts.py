@@ -9,6 +9,8 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.sources.secrets import is_reference, secret
 
 _SHORTEST: Final = 4  # a shorter text is no secret, and blotting it out would make holes everywhere
+_SHORTEST_GIVEN: Final = 8  # of what is given in full; a shorter one is rather a word like "true"
+_SECRETIVE: Final = re.compile(r"(?i)password|secret|token|credential|account.?key|signature")
 _USER_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
 _NAMED: Final = re.compile(
@@ -50,6 +52,12 @@ class HiddenTexts:
                     "Correct the source in the settings.",
                 )
             self._given[name] = str(value)
+            if (
+                _SECRETIVE.search(name)
+                and len(str(value)) >= _SHORTEST_GIVEN
+                and not is_reference(str(value))
+            ):
+                self._hidden.add(str(value))
 
     def read(self) -> dict[str, str]:
         """Return the texts with the secrets read anew, so that they can be changed without a restart.
