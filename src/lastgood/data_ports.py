@@ -84,3 +84,6 @@ class DataSource(Protocol):
 
     def room(self) -> int | None:
         """Return how many bytes a restore may still use, None when the source cannot tell."""
+
+    def size(self) -> int | None:
+        """Return how many bytes one more copy of the live data would take, None when the source cannot tell. Cheap."""

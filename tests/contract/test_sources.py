@@ -295,6 +295,13 @@ def test_room_is_a_number_or_unknown(rig: Rig) -> None:
     assert room is None or room > 1_000_000
 
 
+def test_the_size_is_what_a_copy_takes_or_unknown(rig: Rig) -> None:
+    """It is known before anything is captured, and is about what the capture then says."""
+    size = rig.source().size()
+    captured = rig.source().capture("kept").size_bytes
+    assert not size or abs(size - captured) <= max(captured, 1_000_000)
+
+
 class KilledError(BaseException):
     """Stands for kill -9: no provider catches it."""
 

@@ -201,6 +201,37 @@ def test_a_release_does_not_start_without_a_way_back(shop: Shop, link: str) -> N
     assert len(shop.world.journal.events(deployment="churn", limit=1000)) == before
 
 
+@pytest.mark.parametrize(("on_rollback", "copies"), [(OnRollback.RESTORE, 2), (OnRollback.KEEP, 1)])
+def test_a_release_does_not_start_without_room_for_its_snapshot(
+    shop: Shop, on_rollback: OnRollback, copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is known before anything is captured: by the live size, for the copies that the plan asks for."""
+    data = msgspec.structs.replace(DATA.data, on_rollback=on_rollback)
+    source = shop.world.live.desk.source("features", aside=True)
+    size = source.size()
+    free = copies * size - 1
+    monkeypatch.setattr(source._inner, "room", lambda: free)
+    with pytest.raises(LastgoodError, match=rf"no way back \(room\): .*{copies * size} bytes") as refused:
+        shop.start(msgspec.structs.replace(DATA, data=data))
+    free += 1
+
+    assert size >= shop.path.stat().st_size
+    assert refused.value.code is Code.REFUSED
+    assert refused.value.details == {"link": "room"}
+    assert len(shop.world.store.releases("churn", limit=5)) == 1
+    assert shop.start(msgspec.structs.replace(DATA, data=data))
+
+
+def test_a_source_that_cannot_tell_its_room_is_no_reason_to_refuse(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody knows is no reason to say no: the capture itself will."""
+    source = shop.world.live.desk.source("features", aside=True)
+    monkeypatch.setattr(source._inner, "room", lambda: None)
+
+    assert shop.start(DATA)
+
+
 def test_a_one_way_migration_is_no_reason_to_hold(shop: Shop) -> None:
     """With ``freeze`` the plan says that nothing goes back: the answer is no, and the release goes on."""
     data = DataPlan(source="features", migrate=("migrate",), on_rollback=OnRollback.FREEZE)

@@ -16,6 +16,7 @@ from lastgood.control.readiness_news import ReadinessNews
 from lastgood.control.way_back import WayBack, WaysBack
 from lastgood.control.way_back_links import Prover
 from lastgood.domain.deployment import Deployment
+from lastgood.domain.plan import DataPlan
 from lastgood.domain.readiness import Link, LinkName, LinkState, Readiness, Standing
 from lastgood.domain.release import Release
 from lastgood.errors import Code, LastgoodError
@@ -114,17 +115,18 @@ class ReadinessWatch:
         enough = self._good.get(release.deployment, 0) >= _GOOD_LOOKS
         return Standing(open=not found.lost and enough, lost=found.lost)
 
-    def check_start(self, deployment: Deployment) -> None:
-        """Refuse a release whose way back, which is the present stable version, is not open.
+    def check_start(self, deployment: Deployment, data: DataPlan | None) -> None:
+        """Refuse a release whose way back, which is the present stable version, is not open, or will have no room.
 
-        :raises LastgoodError: ``refused``, naming the broken link.
+        :raises LastgoodError: ``refused``, naming the broken link; ``invalid`` for a source whose settings are wrong.
         """
-        if deployment.stable is None:
-            return
+        room = () if data is None else (self._prover.room_for(data),)
         way = WayBack(deployment=deployment, goal=deployment.stable)
-        with self._looking:
-            links = self._prover.prove(way, serving=True)
-        _refuse(deployment.name, self._readiness(way, links))
+        links: tuple[Link, ...] = ()
+        if deployment.stable is not None:  # a first version goes back to nothing
+            with self._looking:
+                links = self._prover.prove(way, serving=True)
+        _refuse(deployment.name, self._readiness(way, (*links, *room)))
 
     def check_onwards(self, release: Release) -> None:
         """Refuse a person's step forward while the way back is lost.

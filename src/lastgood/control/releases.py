@@ -208,7 +208,7 @@ class Releases:
         if release_plan.data is not None:
             preflight.check_data(release_plan.data, deployment, self._under_way(), self._live.desk.names())
         preflight.check_fits(release_plan, version, self._live.misfits)
-        self._readiness.check_start(deployment)
+        self._readiness.check_start(deployment, release_plan.data)
         preflight.check_artifact(version, self._blobs)
         release = self._draft(order, release_plan, deployment, version, overridden=failure is not None)
         baseline = baseline_of(self._traffic, deployment, release_plan, release.created_at)

@@ -12,10 +12,11 @@ from lastgood.control.live_data import LiveData
 from lastgood.control.residents import Residents, answered
 from lastgood.control.way_back import WayBack
 from lastgood.data_ports import DataSource
+from lastgood.domain.plan import DataPlan, OnRollback
 from lastgood.domain.readiness import Link, LinkName, LinkState
 from lastgood.domain.snapshot import DataTask, Snapshot
 from lastgood.domain.version import Version
-from lastgood.errors import LastgoodError
+from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Blobs
 from lastgood.wire.fleet import HostState, HostStatus
 
@@ -30,6 +31,7 @@ SNAPSHOT_SECONDS: Final = 600.0
 
 _MISSES_MOST: Final = 2  # health checks in a row that a busy host may miss
 _POLL_SECONDS: Final = 0.02
+_MORE_ROOM: Final = "Free some room: lastgood gc says what can go."
 
 
 class _Read(msgspec.Struct, frozen=True):
@@ -76,6 +78,30 @@ class Prover:
         links += self._host(way, version, serving, fresh)
         links.append(self._contract(way, version))
         return (*links, *self._data(way, fresh))
+
+    def room_for(self, data: DataPlan) -> Link:
+        """Say whether the disk has room for the snapshot that a release would take, and for the restore staged from it.
+
+        By what the live data takes now. A source that cannot be asked says nothing here: its capture will.
+
+        :raises LastgoodError: ``invalid`` when the settings of the source are wrong.
+        """
+        copies = 2 if data.on_rollback is OnRollback.RESTORE else 1
+        try:
+            source = self._live.desk.source(data.source, aside=True)
+            size, room = source.size(), source.room()
+        except LastgoodError as error:
+            if error.code is Code.INVALID:
+                raise
+            return _link(LinkName.ROOM, LinkState.UNKNOWN, error.message, error.next_step)
+        if size is None or room is None:
+            what = f"{data.source} cannot tell what a copy takes, or how much room there is"
+            return _link(LinkName.ROOM, LinkState.UNKNOWN, what)
+        what = "a snapshot and its restore need" if copies > 1 else "a snapshot needs"
+        needed = f"{what} {copies * size} bytes for {data.source}, {room} are free"
+        if room < copies * size:
+            return _link(LinkName.ROOM, LinkState.BROKEN, needed, _MORE_ROOM)
+        return _link(LinkName.ROOM, LinkState.OK, needed)
 
     def look_again(self) -> None:
         """See what the live data looks like now, for versions that stand in for stable only while they fit it."""
@@ -214,7 +240,7 @@ def _room(way: WayBack, snapshot: Snapshot, room: int | None) -> Link:
         return _link(LinkName.ROOM, LinkState.UNKNOWN, "the source cannot tell how much room a restore has")
     needed = f"a restore needs {snapshot.size_bytes} bytes, {room} are free"
     if room < snapshot.size_bytes:
-        return _link(LinkName.ROOM, LinkState.BROKEN, needed, "Free some room: lastgood gc says what can go.")
+        return _link(LinkName.ROOM, LinkState.BROKEN, needed, _MORE_ROOM)
     return _link(LinkName.ROOM, LinkState.OK, needed)
 
 

@@ -165,7 +165,7 @@ class FolderSource:
         check_room(self._name, snapshot.size_bytes, self.room())
         try:
             with self._meant("The restore"):
-                check_exchange(live.parent, aside.name)
+                check_exchange(live, aside.name)
                 remove_tree(aside)
                 self._lay_out(snapshot, aside)
                 self._reached("copied beside")
@@ -267,12 +267,15 @@ class FolderSource:
 
     def room(self) -> int | None:
         """Return the free bytes on the disk of the folder or of the kept ones, whichever is fewer."""
-        free = self._notes.room()
-        parent = self._real().parent
+        free, parent = self._notes.room(), self._real().parent
         if parent.is_dir():
             found = os.statvfs(parent)
             free = min(free, found.f_bavail * found.f_frsize)
         return free
+
+    def size(self) -> int | None:
+        """Return the bytes of all files; links take none."""
+        return 0 if self._link else sum(each.size for each in look(self._live()).values())
 
     def _real(self) -> Path:
         return Path(os.path.realpath(self._path))
@@ -280,9 +283,7 @@ class FolderSource:
     def _live(self) -> Path:
         live = self._real()
         if not live.is_dir():
-            raise LastgoodError(
-                Code.NOT_FOUND, f"There is no folder {live.name!r}.", "Check the option 'path' of the source."
-            )
+            raise LastgoodError(Code.NOT_FOUND, f"There is no folder {live.name!r}.", "Check its 'path'.")
         return live
 
     def _aside(self, token: str) -> Path:

@@ -10,6 +10,7 @@ from lastgood.data_ports import DataSource
 from lastgood.errors import Code, LastgoodError
 from lastgood.settings import Settings
 from lastgood.sources.own_tokens import OwnTokens, home_mark
+from lastgood.sources.same_data import check_one_name
 from lastgood.sources.tokens import checked
 from lastgood.wire import private
 
@@ -25,7 +26,9 @@ def openers(settings: Settings) -> dict[str, Callable[[], DataSource]]:
 
 def _open(settings: Settings, name: str, options: Mapping[str, Any]) -> DataSource:
     checked(name)
-    given = _resolved(options, Path(settings.home).parent)
+    project = Path(settings.home).parent
+    given = _resolved(options, project)
+    check_one_name(name, {one: _resolved(found, project) for one, found in settings.data.items()})
     provider = given.pop("provider", None)
     found = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
     if not isinstance(provider, str) or provider not in found:

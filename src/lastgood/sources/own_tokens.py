@@ -87,6 +87,10 @@ class OwnTokens:
         """See the port."""
         return self._source.room()
 
+    def size(self) -> int | None:
+        """See the port."""
+        return self._source.size()
+
     def _own(self, token: str) -> str:
         return checked(checked(token) + self._end)
 
