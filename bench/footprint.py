@@ -49,6 +49,7 @@ def main() -> int:
                 "gateway worker": [pss(pid) for pid in server.gateway_pids().values()],
                 "model host (ONNX)": [pss(host["pid"]) for host in server.hosts().values()],
                 "controller and API": [pss(server.controller_pid())],
+                "recorder": [pss(server.recorder_pid())],
                 "supervisor": [pss(server.server.pid)],
             }
             server.stop()

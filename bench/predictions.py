@@ -1,6 +1,6 @@
 """What recording costs: the same gateway with the prediction log on and off, as ratios measured in one run.
 
-``python bench/predictions.py [--rounds 7] [--seconds 2]``. All that serves, the recorder too, is pinned to core 0 and the load
+``python bench/predictions.py [--rounds 9] [--seconds 1]``. All that serves, the recorder too, is pinned to core 0 and the load
 client to core 1; rounds are interleaved, and of ratios the median of those of each round is printed. One row a request,
 16 connections. The CPU of a request is that of all processes that serve, until the last answer is in the log: unlike the
 clock, it is the same on a busy machine.
@@ -24,7 +24,6 @@ PATH = "/v2/models/model/infer"
 CASES = {
     "off": {"record_predictions": False},
     "on": {},
-    "on, inputs sampled": {"keep_inputs": "sampled"},
     "on, all inputs": {"keep_inputs": "all"},
 }
 
@@ -80,8 +79,8 @@ def fate(home):
 def main():
     """Print medians, ratios, and whether the goal was reached."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=1.0)
     given = parser.parse_args()
     found, fates = measure(given.rounds, given.seconds)
     for name, runs in found.items():

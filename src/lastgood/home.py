@@ -24,7 +24,9 @@ def prepare(settings: Settings) -> None:
     :raises LastgoodError: ``refused`` when one of them is a link, or somebody else could write to it.
     """
     private.make_own_folder(Path(settings.home))
-    for folder in (settings.blobs, settings.run, *(settings.run / name for name in _RUN_FOLDERS)):
+    run = settings.run
+    predictions = settings.prediction_log.parent
+    for folder in (settings.blobs, predictions, run, *(run / name for name in _RUN_FOLDERS)):
         private.make_folder(folder)
     if not private.has_content(settings.token_file):
         with private.turn(Path(settings.home)):

@@ -144,6 +144,7 @@ class Project:
         assert self.server is not None
         pids = [self.server.pid, self.controller_pid(), *self.gateway_pids().values()]
         pids += [host["pid"] for host in self.hosts().values() if host["pid"]]
+        pids += [pid for pid in (self.recorder_pid(),) if pid]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -161,6 +162,16 @@ class Project:
             return int(json.loads((self.run / "api.json").read_bytes())["pid"])
         except FileNotFoundError:
             return 0
+
+    def recorder_pid(self) -> int:
+        """Return the pid of the process that fills the prediction log, 0 while none runs."""
+        assert self.server is not None
+        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
+        for child in children:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if b"lastgood.predictions" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+        return 0
 
     def gateway_pids(self) -> dict[str, int]:
         """Return the gateway workers' pids by slot: of those that run now."""

@@ -95,7 +95,6 @@ def test_audit_says_who_answered(rig):
 def test_a_damaged_log_stops_neither_status_nor_metrics(rig):
     """What serves does not need it: it is said, and the rest is shown."""
     path = rig.services.settings.prediction_log
-    path.parent.mkdir(mode=0o700)
     path.write_bytes(b"no database at all" * 1000)
     assert rig.get("recording").status_code == 500
     assert rig.client.get("/metrics").status_code == 200

@@ -102,7 +102,12 @@ def test_an_empty_token_is_made_again(settings: Settings, content: bytes) -> Non
 
     assert len(made) >= 32
     assert settings.token_file.read_text() == made
-    assert sorted(path.name for path in Path(settings.home).iterdir()) == ["blobs", "run", "token"]
+    assert sorted(path.name for path in Path(settings.home).iterdir()) == [
+        "blobs",
+        "predictions",
+        "run",
+        "token",
+    ]
 
 
 def test_a_token_behind_a_link_is_refused(settings: Settings, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ is dropped and counted.
 import errno
 import logging
 import threading
+from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -26,10 +27,14 @@ SAMPLED: Final = 100
 _BATCH_RECORDS_MAX: Final = 16_384
 _BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 _BATCHES_MAX: Final = 4
-_FRAME_RECORDS: Final = 512  # encoded in one go, which nothing interrupts
+_FRAME_RECORDS: Final = (
+    512  # encoded in one go, which nothing interrupts; so many bytes of answers and inputs too
+)
+_FRAME_BYTES: Final = 256 * 1024
 _SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _CLOSE_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 3.0
+_INFER: Final = Request.INFER
 _encode = msgspec.msgpack.Encoder().encode
 _log: Final = logging.getLogger(__name__)
 _Batch = list[tuple[Any, ...]]
@@ -80,7 +85,7 @@ class Recording:
             (
                 flight.id,
                 flight.given,
-                flight.kind is Request.INFER,
+                flight.kind is _INFER,
                 flight.arrived,
                 now - flight.arrived,
                 flight.lane.tally.who,
@@ -134,8 +139,7 @@ class Recording:
             self._write(*handed)
 
     def _write(self, offset: int, batch: _Batch) -> None:
-        for first in range(0, len(batch), _FRAME_RECORDS):
-            records = batch[first : first + _FRAME_RECORDS]
+        for records in _frames(batch):
             try:
                 self._append(_encode((offset, records)))
             except OSError as error:  # serving outlives a full disk
@@ -156,3 +160,16 @@ class Recording:
         if waiting + len(payload) > self._waiting_max:
             raise OSError(errno.EDQUOT, f"{waiting} bytes wait to be read already")
         self._writer.append(payload)
+
+
+def _frames(batch: _Batch) -> Iterator[_Batch]:
+    """Return the batch in parts that are quickly encoded."""
+    first, size = 0, 0
+    for place, record in enumerate(batch):
+        answer, inputs = record[-2:]
+        more = (0 if answer is None else len(answer)) + (0 if inputs is None else len(inputs))
+        if place - first >= _FRAME_RECORDS or (size + more > _FRAME_BYTES and place > first):
+            yield batch[first:place]
+            first, size = place, 0
+        size += more
+    yield batch[first:]

@@ -14,6 +14,7 @@ from lastgood.predictions.schema import connect, meant, transaction
 
 _DROP_ROWS: Final = 2_000
 _VACUUM_PAGES: Final = 4_096
+_FREE_PART: Final = 8
 _EXPIRED: Final = "expired"
 _UNREADABLE: Final = "unreadable_bytes"
 _COLUMNS: Final = (
@@ -161,8 +162,9 @@ class PredictionLog:
             dropped += gone
             if gone < _DROP_ROWS:
                 break
-        if dropped:
-            with self.reading() as connection:
+        with self.reading() as connection:
+            pages, free, _ = _pages(connection)
+            if free * _FREE_PART > pages:  # what comes next uses a few free pages; more go back to the disk
                 connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
         return dropped
 
@@ -238,8 +240,14 @@ def _tally(connection: sqlite3.Connection, name: str, more: int) -> None:
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
+    pages, free, size = _pages(connection)
+    return (pages - free) * size
+
+
+def _pages(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Return how many pages the file has, how many of them are free, and the bytes of one."""
     pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_count", "freelist_count", "page_size")
     )
-    return int((pages - free) * size)
+    return pages, free, size
