@@ -9,6 +9,7 @@ import msgspec
 from lastgood.cli import lint_words
 from lastgood.cli.command import command
 from lastgood.cli.output import styled
+from lastgood.cli.plan_explain import explain
 from lastgood.cli.plan_words import in_words
 from lastgood.cli.releases import read_plan
 from lastgood.cli.session import Session
@@ -122,7 +123,7 @@ def _warning(trap: "Trap") -> str:
     return f"Warning: {trap.sentence} {trap.next}"
 
 
-for _command in (check, lint, schema):
+for _command in (check, explain, lint, schema):
     plan.add_command(_command)
 
 COMMANDS = (plan,)
