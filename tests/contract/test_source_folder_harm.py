@@ -110,6 +110,26 @@ def test_mounts_are_refused(rig: FolderRig, tmp_path: Path, monkeypatch: Any) ->
         assert caught.value.code == Code.REFUSED
 
 
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM])
+def test_a_folder_that_cannot_be_renamed_is_said_before_the_swap(
+    rig: FolderRig, monkeypatch: Any, number: int
+) -> None:
+    """A folder in a layer of an image, or in somebody else's care, fails while staging, and nothing is left beside it."""
+    real = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path == rig.path:
+            raise OSError(number, os.strerror(number), str(path), None, str(target))
+        return real(path, target)
+
+    snapshot = rig.source().capture("kept")
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(LastgoodError, match="cannot be exchanged in one step") as caught:
+        rig.source().stage_restore(snapshot, "back")
+    assert caught.value.code == Code.UNAVAILABLE
+    assert sorted(each.name for each in rig.path.parent.iterdir()) == ["kept", "live data"]
+
+
 def test_a_link_that_is_no_text_is_refused(rig: FolderRig) -> None:
     """A link whose target is not UTF-8 is refused by name: it could not be written into the manifest."""
     (rig.path / "odd").symlink_to(os.fsdecode(b"\xff"))

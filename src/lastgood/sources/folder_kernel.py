@@ -15,7 +15,9 @@ from lastgood.errors import Code, LastgoodError
 _EXCHANGE: Final = 2  # RENAME_EXCHANGE
 _HERE: Final = -100  # AT_FDCWD
 _CLONE: Final = 0x40049409  # FICLONE
-_NOT_HERE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM})
+_NOT_HERE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM, errno.EXDEV})
+_NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
+_NOT_OURS: Final = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP})
 _NO_CLONE: Final = frozenset(
     {errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.ENOTSUP, errno.EXDEV, errno.EPERM}
 )
@@ -38,27 +40,41 @@ def exchange(one: Path, other: Path) -> None:
         raise OSError(number, os.strerror(number), str(one))
 
 
-def check_exchange(folder: Path, mark: str) -> None:
-    """Try an exchange between two empty files in ``folder``; ``mark`` keeps their names apart from others'.
+def check_exchange(live: Path, mark: str) -> None:
+    """Try an exchange between two empty files beside ``live``, and whether ``live`` could be renamed at all.
+
+    ``mark`` keeps the names apart from others'. Nobody can rename over a folder that is not empty; but a system that
+    would not rename ``live`` in any case (a layer of a container's image, a folder of somebody else's) says so first.
 
     :raises LastgoodError: ``unavailable`` where that is not possible.
+    :raises OSError: it may not be renamed.
     """
-    names = [folder / f".{mark}.{number}" for number in (1, 2)]
+    names = [live.with_name(f".{mark}.{number}") for number in (1, 2, 3)]
     try:
-        for name in names:
+        for name in names[:2]:
             name.touch()
-        exchange(*names)
+        exchange(names[0], names[1])
+        names[2].mkdir(exist_ok=True)
+        for name in names[:2]:
+            name.rename(names[2] / name.name)
+        live.rename(names[2])
+        names[2].rename(live)  # only if somebody emptied it in this very moment
     except OSError as error:
+        if error.errno in _NOT_EMPTY:
+            return
         if error.errno not in _NOT_HERE:
             raise
         raise LastgoodError(
             Code.UNAVAILABLE,
-            f"The file system of {folder.name!r} cannot exchange two folders in one step.",
-            "Put the data on ext4, XFS, Btrfs or tmpfs with Linux 3.15 or later.",
+            f"{live.name!r} and a folder beside it cannot be exchanged in one step.",
+            "Put the data on ext4, XFS, Btrfs or tmpfs with Linux 3.15 or later: in a container, on a volume.",
         ) from None
     finally:
-        for name in names:
+        for name in names[:2]:
             name.unlink(missing_ok=True)
+            (names[2] / name.name).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            names[2].rmdir()
 
 
 def clone(source: int, target: int) -> bool:
@@ -93,20 +109,25 @@ def copy_owner(source: Path, new: Path) -> None:
     old, now = source.lstat(), new.lstat()
     if (old.st_uid, old.st_gid) == (now.st_uid, now.st_gid):
         return
-    with contextlib.suppress(PermissionError):
-        os.chown(new, -1, old.st_gid, follow_symlinks=False)
-    with contextlib.suppress(PermissionError):
-        os.chown(new, old.st_uid, -1, follow_symlinks=False)
+    for user, group in ((-1, old.st_gid), (old.st_uid, -1)):
+        try:
+            os.chown(new, user, group, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NOT_OURS:
+                raise
 
 
 def mounted_in(folder: Path) -> str | None:
     """Return where another file system, or a part of one, is mounted on ``folder`` or inside it; None where none is."""
     real = os.path.realpath(folder)
-    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as mounts:
-        for mount in mounts:
-            place = _OCTAL.sub(lambda found: chr(int(found[1], 8)), mount.split(" ")[4])
-            if place == real or place.startswith(real + os.sep):
-                return place
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:  # a system that does not tell: what can be seen from outside
+        return real if os.path.ismount(real) else None
+    for mount in mounts.splitlines():
+        place = _OCTAL.sub(lambda found: chr(int(found[1], 8)), mount.split(" ")[4])
+        if place == real or place.startswith(real + os.sep):
+            return place
     return None
 
 
@@ -123,8 +144,9 @@ def sync_file_system(folder: Path) -> None:
 
 def explained(error: OSError, what: str) -> LastgoodError:
     """Return our error for the system's; the file at fault is named, without the folders that it is in."""
-    if isinstance(error.filename, str) and error.filename:
-        what = f"{what} ({os.path.basename(error.filename)!r})"  # noqa: PTH119  # it need not be a path that exists
+    name = repr(Path(error.filename).name) if isinstance(error.filename, str) else "''"
+    if name not in (what, "''"):
+        what = f"{what} ({name})"
     if error.errno in _NO_ROOM:
         return LastgoodError(
             Code.STORAGE, f"{what} could not be written: {error.strerror}.", "Free some room, then try again."
