@@ -13,6 +13,7 @@ from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Plan
 from lastgood.domain.traffic import ArmCounts, Baseline, Firsts, StageCounts, Stratum, Units
 from lastgood.domain.verdict import Finding, Verdict
+from lastgood.stats import quantiles
 
 Ints = npt.NDArray[np.int64]
 
@@ -42,8 +43,8 @@ class Worker:
         arm = self._arm(stage, candidate)
         arm.requests += requests
         arm.errors += errors
-        for bucket, count in (latency or {}).items():
-            arm.latency[bucket] = arm.latency.get(bucket, 0) + count
+        # What was reported before stays as it was: each report is a copy of its own.
+        arm.latency = quantiles.merged((arm.latency, latency or {}))
 
     def answered_keys(self, stage: int, *, candidate: bool, keys: Iterable[int], bad: Iterable[bool]) -> None:
         """Count requests, each with its key and whether it failed, in order."""

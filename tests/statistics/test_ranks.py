@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binom
 
-from lastgood.stats import ranks
+from lastgood.stats import ranks, shapes
 
 Values = npt.NDArray[np.float64]
 RANKED = {0: 600, 10: 250, 20: 100, 30: 45, 40: 4, 50: 1}
@@ -22,8 +22,8 @@ def mean_growth(
     law1: tuple[float, ...], law0: tuple[float, ...], n1: int, n0: int
 ) -> npt.NDArray[np.float64]:
     """Return each expert's mean growth over all outcomes of ``n1`` and ``n0`` values in three buckets."""
-    buckets = (5, 25, 60)
-    mean = np.zeros(7)
+    buckets = (0, 25, 60)
+    mean = np.zeros(len(shapes.PRIOR))
     for drawn in itertools.product(range(3), repeat=n1 + n0):
         chance = math.prod(law1[i] for i in drawn[:n1]) * math.prod(law0[i] for i in drawn[n1:])
         values1, values0 = (Counter(buckets[i] for i in part) for part in (drawn[:n1], drawn[n1:]))
@@ -43,6 +43,18 @@ def test_the_mean_growth_is_at_most_one_for_equal_and_faster_arms(shape: tuple[i
 def test_slower_values_make_the_experts_grow() -> None:
     """With more mass at slow values the mean growth of every expert is above 1."""
     assert (mean_growth((0.2, 0.3, 0.5), (0.7, 0.2, 0.1), 2, 3) > 1.0).all()
+
+
+def test_every_shape_rises_with_the_rank_and_all_money_is_on_one() -> None:
+    """A faster arm is punished by no shape: none falls with the rank. Slower parts have mean 1, the prior sum 1."""
+    masses = np.diff(np.array([0.0, *shapes.EDGES, 1.0]))
+    slower = shapes.DENSITIES[: len(shapes.SLOWER_PARTS)]
+
+    assert (np.diff(shapes.DENSITIES, axis=1) >= 0.0).all()
+    assert (shapes.DENSITIES > 0.0).all()
+    assert slower @ masses == pytest.approx(np.ones(len(slower)))
+    assert math.fsum(shapes.PRIOR) == pytest.approx(1.0)
+    assert len(shapes.PRIOR) == len(shapes.DENSITIES)
 
 
 def histogram(values: Values) -> dict[int, int]:

@@ -28,5 +28,5 @@ reached is at most their sum. What all must show, as in non-inferiority, needs n
 
 What they are made of: :mod:`lastgood.stats.money` (experts' bets), :mod:`lastgood.stats.boosting` (nothing wasted past the bound),
 :mod:`lastgood.stats.hypergeometric` (the law given a stratum's margins), :mod:`lastgood.stats.projection` (bets against a
-difference).
+difference), :mod:`lastgood.stats.shapes` (what slower values look like).
 """

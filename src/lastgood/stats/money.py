@@ -7,6 +7,7 @@ change that comes late meets money that was not lost on waiting for it.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 CASH: Final = 0.1
@@ -23,8 +24,8 @@ def log(value: float) -> float:
 
 def log_sum(logs: Sequence[float]) -> float:
     """Return the logarithm of the sum of the exponentials, without overflow; one of them must be finite."""
-    top = max(logs)
-    return top + math.log(math.fsum([math.exp(value - top) for value in logs]))
+    top, exp = max(logs), math.exp
+    return top + math.log(math.fsum([exp(value - top) for value in logs]))
 
 
 def log_add(one: float, other: float) -> float:
@@ -44,5 +45,11 @@ def hand_out(
     part = cash / (strata + RESTART_SCALE)
     if part <= 0.0:
         return tuple(log_money), cash
-    pairs = zip(log_money, prior, strict=True)
-    return tuple([log_add(own, math.log(share * part)) for own, share in pairs]), cash - part
+    log_part = math.log(part)
+    pairs = zip(log_money, _logs(tuple(prior)), strict=True)
+    return tuple([log_add(own, log_share + log_part) for own, log_share in pairs]), cash - part
+
+
+@lru_cache(maxsize=64)
+def _logs(parts: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(map(math.log, parts))

@@ -7,12 +7,12 @@ Guarantee
     When the hypothesis holds and the values of a stratum are independent, the chance that :func:`reached` is
     ever true is at most ``alpha`` (Ville's inequality). A faster arm 1 is never punished.
 Formula
-    The pooled past gives each bucket a mid-rank, and so one of 20 classes ``g``. Expert ``j`` bets that arm 1 has
+    The pooled past gives each bucket a mid-rank, and so one of 21 classes ``g``. Expert ``j`` bets that arm 1 has
     the non-decreasing density ratio ``F_j(g)`` to arm 0; with ``w`` arm 1's part of the stratum, each of its values
     multiplies the expert's money by ``F_j(g) / (w F_j(g) + 1 - w)``, each of arm 0's by ``1 / (w F_j(g) + 1 - w)``. The
     weighted mean of both expectations is 1 for equal arms and less for a faster arm 1; by the inequality of
-    arithmetic and geometric means the product over the stratum has a mean of at most 1. Three experts bet on
-    shifts, one on a heavier tail, three on a few slow outliers.
+    arithmetic and geometric means the product over the stratum has a mean of at most 1. The experts bet on shifts, on slower
+    parts of all sizes and on groups that grow (:mod:`lastgood.stats.shapes`).
 Boost
     With ``draws`` above 0, close to the bound, the growth is held against that of so many tables drawn by lot with the
     stratum's own margins, and what would go past the bound is given to the others (:mod:`lastgood.stats.boosting`).
@@ -26,8 +26,6 @@ Sources
 import math
 from collections.abc import Mapping
 from hashlib import blake2b
-from itertools import pairwise
-from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import msgspec
@@ -37,15 +35,10 @@ import numpy.typing as npt
 from lastgood.stats.boosting import log_boost
 from lastgood.stats.money import CASH, hand_out, log, log_sum
 from lastgood.stats.quantiles import merged, total
+from lastgood.stats.shapes import DENSITIES, EDGES, PRIOR
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-EDGES: Final = (
-    *(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85),
-    *(0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999),
-)
-"""Ranks at which the classes part."""
 
 MIN_PAST: Final = 1000
 """Values the past must hold before anyone bets: ranks of fewer say too little."""
@@ -90,8 +83,7 @@ def initial(
     if not (0.0 < alpha < 1.0 and 0.0 <= cash < 1.0 and draws >= 0):
         raise ValueError(f"impossible settings: alpha {alpha}, cash {cash}, draws {draws}")
     known = merged((past or {},))
-    experts = len(_DENSITIES)
-    money = (math.log((1.0 - cash) / experts),) * experts
+    money = tuple(math.log((1.0 - cash) * part) for part in PRIOR)
     return Ranks(alpha=alpha, log_money=money, cash=cash, past=known, ranked=known, draws=draws)
 
 
@@ -103,20 +95,18 @@ def update(
     ``stratum`` is its name, different for every stratum and every process of evidence, and seeds the boost; without
     a name the number of strata so far does. An empty stratum changes nothing. Raises ValueError for negative counts.
     """
-    if any(count < 0 for values in (values1, values0) for count in values.values()):
+    if min(values1.values(), default=0) < 0 or min(values0.values(), default=0) < 0:
         raise ValueError("impossible counts: a histogram's counts must not be negative")
-    if state.stopped or not (total(values1) or total(values0)):
+    n1, n0 = total(values1), total(values0)
+    if state.stopped or not (n1 or n0):
         return state
     ranked = state.past if state.strata % RERANK == 0 else state.ranked
-    experts = len(state.log_money)
-    money, cash = hand_out(state.log_money, (1.0 / experts,) * experts, state.cash, state.strata)
+    money, cash = hand_out(state.log_money, PRIOR, state.cash, state.strata)
     boost = state.log_boost
-    if total(values1) and total(values0) and total(ranked) >= MIN_PAST:
-        classes = _Classes(ranked)
-        table = _Table(classes.ratios(), classes.counts(values1), classes.counts(values0))
+    if n1 and n0 and total(ranked) >= MIN_PAST:
+        table = _Classes(ranked).table(values1, values0)
         growth = table.log_growth()
-        held = msgspec.structs.replace(state, log_money=money, cash=cash)
-        boost += _boost(held, table, stratum or str(state.strata))
+        boost += _boost(state, (log(cash), *money), table, stratum)
         money = tuple([own + gain for own, gain in zip(money, growth.tolist(), strict=True)])
     return msgspec.structs.replace(
         state,
@@ -149,14 +139,13 @@ def log_growth(ranked: Mapping[int, int], values1: Mapping[int, int], values0: M
 
     Neither arm nor ``ranked`` may be empty.
     """
-    classes = _Classes(ranked)
-    return _Table(classes.ratios(), classes.counts(values1), classes.counts(values0)).log_growth()
+    return _Classes(ranked).table(values1, values0).log_growth()
 
 
 class _Table(NamedTuple):
-    """A stratum by class: how many of each arm's values fall into each, and the experts' density ratios there."""
+    """A stratum by class: how many of each arm's values fall into each. ``scales`` give the density ratios mean 1."""
 
-    ratios: Floats
+    scales: Floats
     counts1: Floats
     counts0: Floats
 
@@ -164,25 +153,30 @@ class _Table(NamedTuple):
         """Return the logarithm of each expert's growth; with ``drawn``, a row for each table of arm 1 drawn."""
         pooled = self.counts1 + self.counts0
         weight = self.counts1.sum() / pooled.sum()
-        lost = np.log1p(weight * (self.ratios - 1.0)) @ pooled
-        if drawn is None:
-            drawn = self.counts1
-        growth: Floats = drawn @ np.log(self.ratios).T - lost
+        # The product over all values of w F + 1 - w, and arm 1's scales, which are the same for every table drawn.
+        lost = np.log(weight * DENSITIES * self.scales[:, None] + (1.0 - weight)) @ pooled
+        lost -= self.counts1.sum() * np.log(self.scales)
+        growth: Floats = (self.counts1 if drawn is None else drawn) @ _LOG_DENSITIES - lost
         return growth
 
 
-def _boost(state: Ranks, table: _Table, name: str) -> float:
-    """Return the logarithm of this stratum's boost; 0 when none is wanted or the bound is far."""
-    before = log_e(state)
+def _boost(state: Ranks, log_held: tuple[float, ...], table: _Table, name: str) -> float:
+    """Return the logarithm of this stratum's boost; 0 when none is wanted or the bound is far.
+
+    ``log_held`` are the cash and the experts' money after the hand-out, ``name`` the stratum's.
+    """
+    if not state.draws:
+        return 0.0
+    before = log_sum(log_held) + state.log_boost
     needed = -math.log(state.alpha) - before
     pooled = table.counts1 + table.counts0
-    if not state.draws or not 0.0 < needed < BOOST_FROM or pooled.sum() > MOST_DRAWN:
+    if not 0.0 < needed < BOOST_FROM or pooled.sum() > MOST_DRAWN:
         return 0.0
-    seed = np.frombuffer(blake2b(name.encode(), digest_size=32).digest(), dtype="<u4")
-    chance, size = np.random.RandomState(seed), int(table.counts1.sum())
+    digest = blake2b((name or str(state.strata)).encode(), digest_size=32).digest()
+    chance, size = np.random.RandomState(np.frombuffer(digest, dtype="<u4")), int(table.counts1.sum())
     tables = np.vstack((table.counts1, _drawn(pooled.astype(np.int64), size, chance, state.draws)))
     growth = table.log_growth(tables)
-    money = np.column_stack((np.full(len(tables), log(state.cash)), growth + np.array(state.log_money)))
+    money = np.column_stack((np.full(len(tables), log_held[0]), growth + np.array(log_held[1:])))
     grown = np.logaddexp.reduce(money, axis=1) + state.log_boost - before
     return log_boost(np.full(len(tables), -math.log(len(tables))), grown, needed)
 
@@ -214,51 +208,34 @@ class _Classes:
         self._counts = np.array([ranked[bucket] for bucket in buckets], dtype=np.float64)
         self._below = np.concatenate(([0.0], self._counts.cumsum()))
 
-    def ratios(self) -> Floats:
-        """Return the experts' density ratios by class, scaled to mean 1 over the histogram."""
+    def _scales(self) -> Floats:
+        """Return what each expert's density ratios are to be multiplied with for a mean of 1 over the histogram."""
         below = self._below
-        masses = self._sums(0.5 * (below[:-1] + below[1:]), self._counts) / below[-1]
-        scaled: Floats = _DENSITIES / (_DENSITIES @ masses)[:, None]
-        return scaled
+        masses = _sums(self._of(0.5 * (below[:-1] + below[1:])), self._counts) / below[-1]
+        scales: Floats = 1.0 / (DENSITIES @ masses)
+        return scales
 
-    def counts(self, values: Mapping[int, int]) -> Floats:
-        """Return how many of the values fall into each class."""
-        wanted = np.array([*values])
+    def table(self, values1: Mapping[int, int], values0: Mapping[int, int]) -> _Table:
+        """Return how many of each arm's values fall into each class."""
+        wanted = np.array([*values1, *values0])
         left, right = self._buckets.searchsorted(wanted, "left"), self._buckets.searchsorted(wanted, "right")
-        middle = 0.5 * (self._below[left] + self._below[right])
-        return self._sums(middle, np.array([*values.values()], dtype=np.float64))
+        classes = self._of(0.5 * (self._below[left] + self._below[right]))
+        counts = np.array([*values1.values(), *values0.values()], dtype=np.float64)
+        cut = len(values1)
+        return _Table(self._scales(), _sums(classes[:cut], counts[:cut]), _sums(classes[cut:], counts[cut:]))
 
-    def _sums(self, middle: Floats, weights: Floats) -> Floats:
-        """Return the weights' sum by class; ``middle`` is each one's mid-rank times all values ranked."""
-        classes = _EDGES.searchsorted(middle / self._below[-1], "right")
-        sums: Floats = np.bincount(classes, weights=weights, minlength=len(EDGES) + 1).astype(np.float64)
-        return sums
-
-
-def _densities() -> Floats:
-    """Return the experts' density ratios by class, one row each, not yet scaled to mean 1; all non-decreasing."""
-    bounds = (0.0, *EDGES, 1.0)
-    pairs = list(pairwise(bounds))
-    normal = np.array([(_bell(low) - _bell(high)) / (high - low) for low, high in pairs])
-    exponential = np.array([(_tail(1.0 - low) - _tail(1.0 - high)) / (high - low) for low, high in pairs])
-    lows = np.array([low for low, _ in pairs])
-    shifts = [np.exp(d * normal) for d in (0.12, 0.35, 1.0)]
-    outliers = [
-        np.where(lows >= edge, ratio, 1.0) for edge, ratio in ((0.95, 3.5), (0.99, 10.0), (0.999, 30.0))
-    ]
-    return np.array([*shifts, np.exp(0.3 * exponential), *outliers])
+    def _of(self, middle: Floats) -> Ints:
+        """Return the classes of mid-ranks, which are given times the number of all values ranked."""
+        classes: Ints = _EDGES.searchsorted(middle / self._below[-1], "right")
+        return classes
 
 
-def _bell(rank: float) -> float:
-    """Return the normal density at the quantile of a rank: minus the integral of the normal scores up to it."""
-    return NormalDist().pdf(NormalDist().inv_cdf(rank)) if 0.0 < rank < 1.0 else 0.0
-
-
-def _tail(part: float) -> float:
-    """Return the integral of ``-log(v)`` from 0 to ``part``."""
-    return part - part * math.log(part) if part > 0.0 else 0.0
+def _sums(classes: Ints, weights: Floats) -> Floats:
+    """Return the weights' sum by class."""
+    sums: Floats = np.bincount(classes, weights=weights, minlength=len(EDGES) + 1).astype(np.float64)
+    return sums
 
 
 _EDGES: Final = np.array(EDGES)
 
-_DENSITIES: Final = _densities()
+_LOG_DENSITIES: Final = np.log(DENSITIES).T
