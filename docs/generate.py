@@ -199,7 +199,7 @@ def settings() -> str:
 
 def _kind(one: Described) -> str:
     words = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-    tables = {"notify": "list of tables", "data": "tables by name"}
+    tables = {"notify": "list of tables", "data": "tables by name", "feedback": "tables by name"}
     if get_origin(one.type) is Literal:
         return " or ".join(f"`{option}`" for option in get_args(one.type))
     return words.get(one.type, tables.get(one.name, "list of texts"))
@@ -217,6 +217,10 @@ command = ["notify-send", "lastgood"]
 [data.features]                # a source of live data; docs/data-sources.md says which providers there are
 provider = "sqlite"
 path = "features.db"           # from this file's folder
+
+[feedback.chargebacks]         # labels in a database: lastgood feedback --from chargebacks
+url = "env:ORDERS_URL"         # or the URL itself, where it holds no password
+query = "SELECT order_id AS id, is_fraud AS value FROM chargebacks"
 ```"""
 
 

@@ -27,6 +27,16 @@ class NotifySetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: str | None = None
 
 
+class FeedbackSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where labels lie in a database. ``url`` is SQLAlchemy's, or ``env:NAME`` or ``file:PATH`` where it holds a password.
+
+    ``query`` gives the columns ``id``, ``value`` and, if there are any, ``row`` and ``at``.
+    """
+
+    url: str
+    query: str
+
+
 _SERVING: Final = {"section": "serving"}
 _CONTROL: Final = {"section": "control"}
 _HOSTS: Final = {"section": "model hosts"}
@@ -124,6 +134,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int,
         Meta(description="what waits to be written into the log; more is dropped", extra=_PREDICTIONS),
     ] = 256 * 1024 * 1024
+    feedback: Annotated[
+        dict[str, FeedbackSource],
+        Meta(
+            description="tables [feedback.NAME] with a url and a query: labels for 'lastgood feedback --from NAME'",
+            extra=_PREDICTIONS,
+        ),
+    ] = {}
     notify: Annotated[
         tuple[NotifySetting, ...],
         Meta(description="tables with a webhook or a command, and a secret", extra=_NOTIFICATIONS),
@@ -169,7 +186,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 _FROM_FILE: Final = frozenset(Settings.__struct_fields__) - {"home"}
-_ONLY_FROM_FILE: Final = frozenset({"data", "notify", "trusted_types"})
+_ONLY_FROM_FILE: Final = frozenset({"data", "feedback", "notify", "trusted_types"})
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

@@ -84,7 +84,7 @@ def ask(
     path: str,
     *,
     query: Mapping[str, Any] | None = None,
-    body: Mapping[str, Any] | None = None,
+    body: Any = None,
 ) -> Any:
     """Send one request and return its answer as plain data.
 

@@ -62,6 +62,18 @@ class Session:
             with self.services() as services:
                 return self.read_here(services, *path, **query)
 
+    def send(self, content: Any, *path: object) -> Any:
+        """Send what is nobody's command: to the server if one runs, else to the store itself."""
+        try:
+            return ask(self.settings, "POST", _join(path), body=content)
+        except NoServerError:
+            from lastgood.web.table import dispatch
+
+            with self.services() as services:
+                return dispatch(
+                    services, "POST", _join(path, quoted=False), body=msgspec.json.encode(content)
+                )
+
     def read_from_server(self, *path: object, **query: Any) -> Any:
         """Answer a question from the server.
 

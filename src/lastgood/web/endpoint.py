@@ -20,7 +20,7 @@ _WHERE: Final = f"See GET {PREFIX}/openapi.json for what may be sent."
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One route. ``call`` takes the services, each path parameter, and ``query`` and ``body`` where it has them.
 
-    ``urgent`` ones run in threads of their own, so that a rollback never queues behind a question.
+    With ``many`` the body is one such object or a list of them, and ``call`` takes a list. ``urgent`` ones run in threads of their own, so that a rollback never queues behind a question.
     """
 
     method: str
@@ -30,6 +30,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
+    many: bool = False
     urgent: bool = False
     status: int = 200
 
@@ -54,7 +55,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         elif query:
             raise LastgoodError(Code.INVALID, f"{self.path} takes no query parameters.", _WHERE)
         if self.body is not None:
-            given["body"] = _checked_body(body, self.body)
+            found = _checked_body(body, self.body | list[self.body] if self.many else self.body)  # type: ignore[name-defined]
+            given["body"] = [found] if self.many and not isinstance(found, list) else found
         return self.call(services, **given)
 
 
@@ -65,7 +67,7 @@ def _checked_query(query: Mapping[str, str], kind: type[msgspec.Struct]) -> msgs
         raise LastgoodError(Code.INVALID, f"The query does not fit: {error}.", _WHERE) from None
 
 
-def _checked_body(body: bytes, kind: type[msgspec.Struct]) -> msgspec.Struct:
+def _checked_body(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

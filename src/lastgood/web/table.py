@@ -7,7 +7,7 @@ import msgspec
 
 from lastgood.bootstrap import Services
 from lastgood.errors import Code, LastgoodError
-from lastgood.web import audit, deployments, predictions, quarantine, readiness, releases, versions
+from lastgood.web import audit, deployments, feedback, predictions, quarantine, readiness, releases, versions
 from lastgood.web.endpoint import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -18,6 +18,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *readiness.ENDPOINTS,
     *audit.ENDPOINTS,
     *predictions.ENDPOINTS,
+    *feedback.ENDPOINTS,
 )
 
 
@@ -83,6 +84,10 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     }
     if endpoint.body is not None:
         operation["requestBody"] = {"required": True, **_content("", endpoint.body.__name__)}
+        if endpoint.many:
+            content = operation["requestBody"]["content"]["application/json"]
+            one = content["schema"]
+            content["schema"] = {"anyOf": [one, {"type": "array", "items": one}]}
     return operation
 
 
