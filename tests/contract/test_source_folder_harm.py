@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,19 @@ def test_a_capture_that_fails_gives_its_room_back(rig: FolderRig, monkeypatch: A
         rig.source().capture("kept")
     assert caught.value.code == Code.STORAGE
     assert not [path for path in rig.kept.rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_was_deleted_comes_back(rig: FolderRig, tmp_path: Path) -> None:
+    """Where a migration deleted the whole folder, the swap brings it back, and what it replaced is nothing."""
+    before = rig.state()
+    snapshot = rig.source().capture("kept")
+    rig.source().stage_restore(snapshot, "back")
+    shutil.rmtree(rig.path)
+    rig.source().swap("back")
+    assert rig.source().swapped("back")
+    assert rig.state() == before
+    gained = rig.source().quarantine(snapshot, "back", tmp_path / "exports").tables["files"]
+    assert (gained.added, gained.removed) == (0, snapshot.rows["files"])
 
 
 def test_an_error_names_the_file_and_not_where_it_is() -> None:

@@ -142,3 +142,27 @@ def test_a_role_that_may_only_read_is_told_what_it_lacks(empty: str, tmp_path: P
         assert schemas(empty) == {"public", "live"}
     finally:
         run(empty, f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
+
+
+def test_a_schema_that_was_dropped_comes_back(empty: str, tmp_path: Path) -> None:
+    """Where a migration dropped the whole schema, the swap brings it back with its rights, and replaces nothing."""
+    name = conninfo_to_dict(empty)["dbname"]
+    role = f"guest of {name}"
+    run(empty, f'CREATE ROLE "{role}"', "CREATE SCHEMA live", "CREATE TABLE live.t (id serial PRIMARY KEY)",
+        "INSERT INTO live.t DEFAULT VALUES", f'GRANT USAGE ON SCHEMA live TO "{role}"',
+        f'GRANT SELECT ON live.t TO "{role}"', "COMMENT ON SCHEMA live IS 'ours'")  # fmt: skip
+    try:
+        rights = (
+            "SELECT nspacl::text, nspowner, obj_description(oid) FROM pg_namespace WHERE nspname = 'live'"
+        )
+        before = run(empty, rights)
+        snapshot = source(empty, tmp_path).capture("kept")
+        source(empty, tmp_path).stage_restore(snapshot, "back")
+        run(empty, "DROP SCHEMA live CASCADE")
+        source(empty, tmp_path).swap("back")
+        assert run(empty, rights) == before
+        assert run(empty, f'SET ROLE "{role}"', "SELECT id FROM live.t") == [(1,)]
+        gained = source(empty, tmp_path).quarantine(snapshot, "back", tmp_path).tables["t"]
+        assert (gained.added, gained.removed) == (0, 1)
+    finally:
+        run(empty, f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')

@@ -186,12 +186,13 @@ class FolderSource:
         """Exchange the two folders."""
         if self.swapped(token):
             return
-        live, aside = self._live(), self._aside(token)
+        live, aside = self._real(), self._aside(token)
         if self._notes.read(token, _STAGED, Staged) is None or not aside.is_dir():
             raise LastgoodError(
                 Code.NOT_FOUND, f"Nothing is staged under {token!r}.", "Stage the restore first."
             )
         with self._meant(f"{live.name!r}"):
+            live.mkdir(exist_ok=True)  # where somebody deleted it, what is staged is all that is left
             exchange(live, aside)
             self._reached("exchanged")
             sync_folder(live.parent)
@@ -274,8 +275,8 @@ class FolderSource:
         return free
 
     def size(self) -> int | None:
-        """Return the bytes of all files; links take none."""
-        return 0 if self._link else sum(each.size for each in look(self._live()).values())
+        """Return the room that all files take; links take none."""
+        return 0 if self._link else bytes_on_disk(self._live(), look(self._live()))
 
     def _real(self) -> Path:
         return Path(os.path.realpath(self._path))

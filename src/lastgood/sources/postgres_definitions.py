@@ -37,14 +37,18 @@ class Counter(msgspec.Struct, frozen=True):
     is_called: bool
 
 
-class Definitions(msgspec.Struct, frozen=True):
-    """Everything that makes a schema but its rows."""
+class Definitions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything that makes a schema but its rows.
+
+    ``itself`` are the owner, rights and comment of the live schema, by its name: needed where somebody drops it.
+    """
 
     early: tuple[str, ...]
     late: tuple[str, ...]
     tables: tuple[Table, ...]
     counters: tuple[Counter, ...]
     owners: tuple[str, ...]
+    itself: tuple[str, ...] = ()
 
 
 def fingerprint(definitions: Definitions) -> str:
@@ -52,8 +56,10 @@ def fingerprint(definitions: Definitions) -> str:
     return f"sha256:{hashlib.sha256(msgspec.json.encode(definitions)).hexdigest()}"
 
 
-def read_definitions(connection: Session, schema: str) -> Definitions:
-    """Read them out of the catalogue. The tables must be locked against changes; leaves the search path at the schema.
+def read_definitions(connection: Session, schema: str, *, itself: bool = False) -> Definitions:
+    """Read them out of the catalogue, with ``itself`` those of the schema, too.
+
+    The tables must be locked against changes; leaves the search path at the schema.
 
     :raises LastgoodError: ``refused`` when objects depend on each other in a circle.
     """
@@ -92,7 +98,13 @@ def read_definitions(connection: Session, schema: str) -> Definitions:
         tables=tables,
         counters=read_counters(connection, schema),
         owners=tuple(sorted({str(row[0]) for row in connection.execute(rights.OWNERS_OF)})),
+        itself=read_itself(connection, schema) if itself else (),
     )
+
+
+def read_itself(connection: Session, schema: str) -> tuple[str, ...]:
+    """Read the statements that give a schema its own owner, rights, comment and defaults again."""
+    return tuple(str(row[0]) for row in connection.execute(rights.SCHEMA_RIGHTS, {"schema": schema}))
 
 
 def read_counters(connection: Session, schema: str) -> tuple[Counter, ...]:

@@ -27,7 +27,7 @@ from lastgood.sources.postgres_definitions import Definitions, fingerprint, read
 from lastgood.sources.postgres_differences import differences
 from lastgood.sources.postgres_refusals import refuse_outside, refuse_what_is_lost
 from lastgood.sources.postgres_session import Address, Session, explained, session
-from lastgood.sources.postgres_swap import swap
+from lastgood.sources.postgres_swap import make_again, swap
 from lastgood.sources.tokens import checked
 
 PROVIDER: Final = "postgres"
@@ -73,7 +73,7 @@ class PostgresSource:
             begun, taken_at = time.monotonic(), time.time()
             with self._still(connection, self._live):
                 refuse_what_is_lost(connection, self._live)
-                definitions = read_definitions(connection, self._live)
+                definitions = read_definitions(connection, self._live, itself=True)
                 content = read_content(connection, self._live)
                 copy_bare(connection, self._live, place, definitions)
                 self._reached("capture copied")
@@ -141,7 +141,8 @@ class PostgresSource:
                     f"Nothing is staged under {token!r} for data source {self._name!r}.",
                     "Stage a restore first.",
                 )
-            self._there(connection)
+            if not ledger.exists(connection, self._live):
+                make_again(connection, self._live, token)
             swap(connection, self._live, token, self._lock_seconds, self._reached)
 
     def swapped(self, token: str) -> bool:

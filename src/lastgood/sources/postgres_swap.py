@@ -15,9 +15,8 @@ from psycopg import errors, sql
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources import postgres_ledger as ledger
 from lastgood.sources.postgres_copy import set_counters, table_names
-from lastgood.sources.postgres_definitions import Counter, read_counters
+from lastgood.sources.postgres_definitions import Counter, read_counters, read_itself
 from lastgood.sources.postgres_refusals import refuse_outside
-from lastgood.sources.postgres_rights import SCHEMA_RIGHTS
 from lastgood.sources.postgres_session import Session
 
 _PAUSE_SECONDS: Final = 0.1
@@ -96,6 +95,18 @@ def swap(connection: Session, live: str, token: str, seconds: float, reached: Ca
         time.sleep(_PAUSE_SECONDS)
 
 
+def make_again(connection: Session, live: str, token: str) -> None:
+    """Make a live schema that somebody dropped, empty, with the owner and rights that it had when it was captured.
+
+    The swap has something to replace then: what is staged is all that is left of the data.
+    """
+    known = ledger.kept_definitions(connection, ledger.places(live, token).staged)
+    with connection.transaction():
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(live)))
+        for statement in () if known is None else known.itself:
+            connection.execute(sql.SQL(statement))
+
+
 def _try(
     connection: Session,
     live: str,
@@ -114,7 +125,7 @@ def _try(
         connection.execute(_NO_LIMIT)
         refuse_outside(connection, live)
         _carry_counters(connection, live, places.staged)
-        rights = [row[0] for row in connection.execute(SCHEMA_RIGHTS, {"schema": live}).fetchall()]
+        rights = read_itself(connection, live)
         _withdraw(connection, live)
         _withdraw(connection, places.staged)
         _rename(connection, live, places.replaced)
