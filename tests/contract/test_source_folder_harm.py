@@ -111,6 +111,15 @@ def test_mounts_are_refused(rig: FolderRig, tmp_path: Path, monkeypatch: Any) ->
         assert caught.value.code == Code.REFUSED
 
 
+def test_a_folder_with_our_own_inside_is_refused(rig: FolderRig) -> None:
+    """Data in which Lastgood's own folder lies would be exchanged with it: it is refused, also behind a link."""
+    (rig.path.parent / "link").symlink_to(rig.path)
+    for kept in (rig.path / "home" / "data", rig.path.parent / "link" / "home"):
+        with pytest.raises(LastgoodError, match="own folder lies in 'live data'") as caught:
+            FolderSource("files", rig.path, kept).capture("kept")
+        assert caught.value.code == Code.REFUSED
+
+
 @pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM])
 def test_a_folder_that_cannot_be_renamed_is_said_before_the_swap(
     rig: FolderRig, monkeypatch: Any, number: int

@@ -22,7 +22,7 @@ from lastgood.sources.folder_keep import (
     FILES,
     MANIFEST,
     check_kept,
-    check_mounts,
+    check_movable,
     check_room,
     check_same,
     copy_settled,
@@ -108,7 +108,7 @@ class FolderSource:
             return noted
         begun, taken_at = time.monotonic(), time.time()
         live, files = self._live(), files_of(self._notes, token)
-        check_mounts(live)
+        check_movable(live, self._notes.folder(token))
         try:
             with self._meant("A snapshot"):
                 remove_tree(files)
@@ -160,7 +160,7 @@ class FolderSource:
         live, aside = self._live(), self._aside(token)
         if known is not None and aside.is_dir():
             return
-        check_mounts(live)
+        check_movable(live, self._notes.folder(token))
         self.verify(snapshot)
         check_room(self._name, snapshot.size_bytes, self.room())
         try:

@@ -1,5 +1,6 @@
 """The kept files of a folder's snapshots: copied at a quiet moment, moved aside, and checked against their manifest."""
 
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -151,11 +152,19 @@ def check_kept(notes: Notes, snapshot: Snapshot) -> None:
     )
 
 
-def check_mounts(live: Path) -> None:
-    """Refuse what neither a rename nor an exchange takes along; deleting it later would empty what is mounted.
+def check_movable(live: Path, kept: Path) -> None:
+    """Refuse what neither a rename nor an exchange takes along, and what must not go along: the ``kept`` folder itself.
+
+    Deleting what was replaced would empty what is mounted in it.
 
     :raises LastgoodError: ``refused``, naming the place.
     """
+    if Path(os.path.realpath(kept)).is_relative_to(live):
+        raise LastgoodError(
+            Code.REFUSED,
+            f"Lastgood's own folder lies in {live.name!r}, and would be put back with it.",
+            "Keep the data in a folder of its own, or set LASTGOOD_HOME to a place outside of it.",
+        )
     place = mounted_in(live)
     if place is not None:
         where = "is a mount point" if place == str(live) else f"has another file system at {place!r}"

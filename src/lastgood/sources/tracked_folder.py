@@ -15,7 +15,7 @@ from lastgood.domain.snapshot import Snapshot
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.digest import schema_of
 from lastgood.sources.folder import FolderSource
-from lastgood.sources.folder_keep import FILES, MANIFEST, check_mounts
+from lastgood.sources.folder_keep import FILES, MANIFEST, check_movable
 from lastgood.sources.folder_kernel import copy_owner
 from lastgood.sources.folder_tree import FILE, FOLDER, LINK, Manifest, look, manifest_of
 from lastgood.sources.notes import Notes
@@ -118,7 +118,7 @@ class TrackedFolder(FolderSource):
     def _held(self, token: str, recorded: dict[str, Any]) -> Manifest | None:
         """Return the live folder's manifest when the shelf holds just that; None when it has to be copied."""
         live = self._live()
-        check_mounts(live)
+        check_movable(live, self._noted.folder(token))
         with self._meant("A snapshot"):
             try:
                 seen = look(live, strict=True)
