@@ -79,14 +79,14 @@ def test_a_release_that_cannot_be_folded_stops_no_other(
 ) -> None:
     """A fault in one release's measurement is told of its deployment; the others get their strata."""
     broken = under_way(world)[0]
-    lives = world.observer._counted.lives
+    lives = world.observer.measuring._counted.lives
 
     def fail(release: int) -> object:
         if release == broken:
             raise ValueError("no such counts")
         return lives(release)
 
-    monkeypatch.setattr(world.observer._counted, "lives", fail)
+    monkeypatch.setattr(world.observer.measuring._counted, "lives", fail)
     feed(world)
     world.turn(1.0)
 

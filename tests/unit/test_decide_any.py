@@ -1,5 +1,6 @@
 """Decisions on drawn releases and sights: what holds whatever is seen."""
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plights import (
@@ -162,3 +163,24 @@ def test_all_traffic_is_given_only_after_the_evidence(end, findings, waived):
     if promoted:
         assert move.told["rule"] == "measured"
         assert move.findings == findings
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(plights())
+def test_words_decide_nothing(plight):
+    """Findings without sentences and numbers lead to the same move: what is said of it alone differs."""
+    now, deployment, sight = plight
+    wordless = tuple(msgspec.structs.replace(one, sentence="", numbers={}) for one in sight.findings)
+    spoken = decide(now, deployment, sight)
+    silent = decide(now, deployment, msgspec.structs.replace(sight, findings=wordless))
+
+    if spoken is None or silent is None:
+        assert spoken is silent
+        return
+    assert (silent.event, silent.stable, silent.publish, silent.alert) == (
+        spoken.event,
+        spoken.stable,
+        spoken.publish,
+        spoken.alert,
+    )
+    assert silent.changes.keys() == spoken.changes.keys()

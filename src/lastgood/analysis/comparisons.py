@@ -14,31 +14,31 @@ from lastgood.stats import noninferiority, ranks, score
 from lastgood.stats.hypergeometric import MAX_TRIALS
 
 
-class ByOdds(msgspec.Struct, frozen=True, tag="odds"):
+class ByOdds(msgspec.Struct, frozen=True, tag="odds", gc=False):
     """Is the candidate worse by odds."""
 
     state: score.Score
 
 
-class ByDifference(msgspec.Struct, frozen=True, tag="difference"):
+class ByDifference(msgspec.Struct, frozen=True, tag="difference", gc=False):
     """Is the candidate worse by a difference of rates."""
 
     state: by_difference.Margin
 
 
-class ByRanks(msgspec.Struct, frozen=True, tag="ranks"):
+class ByRanks(msgspec.Struct, frozen=True, tag="ranks", gc=False):
     """Is the candidate slower, over the whole distribution."""
 
     state: ranks.Ranks
 
 
-class ProofByOdds(msgspec.Struct, frozen=True, tag="proof_odds"):
+class ProofByOdds(msgspec.Struct, frozen=True, tag="proof_odds", gc=False):
     """Is the candidate shown to be less than an odds ratio worse."""
 
     state: score.Score
 
 
-class ProofByDifference(msgspec.Struct, frozen=True, tag="proof_difference"):
+class ProofByDifference(msgspec.Struct, frozen=True, tag="proof_difference", gc=False):
     """Is the candidate shown to be less than a difference of rates worse."""
 
     state: noninferiority.NonInferiority

@@ -1,6 +1,6 @@
 """Arithmetic on what gateways count, and whether it can be true."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -8,8 +8,6 @@ import msgspec
 from lastgood.domain.plan import Metric
 from lastgood.domain.traffic import MAX_COUNTERS, ArmCounts, Counter, Firsts
 from lastgood.stats import quantiles
-
-_PLAIN: Final = ("requests", "errors", "timeouts", "invalid", "keyed")
 
 ABSURD: Final = 10**12
 """No gateway worker lives to count so many."""
@@ -26,7 +24,7 @@ COUNTER: Final = "counter:"
 """What the name of a counter of the version's own follows in :attr:`ArmCounts.firsts`."""
 
 
-class Used(msgspec.Struct, frozen=True):
+class Used(msgspec.Struct, frozen=True, gc=False):
     """Counts that strata hold already. ``listed`` is how many keys of each metric were listed in place of them."""
 
     counts: ArmCounts
@@ -34,25 +32,20 @@ class Used(msgspec.Struct, frozen=True):
 
 
 NOTHING: Final = Used(ArmCounts(), {})
+_NO_COUNTER: Final = Counter()
 
 
 def added(counts: Iterable[ArmCounts]) -> ArmCounts:
     """Return the sum, a new value. Keys are put in order, so that it does not matter who listed them."""
     parts = tuple(counts)
     return ArmCounts(
-        requests=sum(part.requests for part in parts),
-        errors=sum(part.errors for part in parts),
-        timeouts=sum(part.timeouts for part in parts),
-        invalid=sum(part.invalid for part in parts),
-        latency=quantiles.merged(part.latency for part in parts),
-        keyed=sum(part.keyed for part in parts),
-        counters={
-            name: Counter(
-                total=sum(part.counters[name].total for part in parts if name in part.counters),
-                bad=sum(part.counters[name].bad for part in parts if name in part.counters),
-            )
-            for name in sorted({name for part in parts for name in part.counters})
-        },
+        requests=sum([part.requests for part in parts]),
+        errors=sum([part.errors for part in parts]),
+        timeouts=sum([part.timeouts for part in parts]),
+        invalid=sum([part.invalid for part in parts]),
+        latency=quantiles.merged([part.latency for part in parts]),
+        keyed=sum([part.keyed for part in parts]),
+        counters=_counters([part.counters for part in parts]),
         firsts={
             name: _together([part.firsts[name] for part in parts if name in part.firsts])
             for name in sorted({name for part in parts for name in part.firsts})
@@ -62,11 +55,13 @@ def added(counts: Iterable[ArmCounts]) -> ArmCounts:
 
 def without_firsts(counts: ArmCounts) -> ArmCounts:
     """Return the counts without anything that tells one key from another."""
-    return msgspec.structs.replace(counts, firsts={})
+    return counts if not counts.firsts else msgspec.structs.replace(counts, firsts={})
 
 
 def used(counts: ArmCounts) -> Used:
     """Return the counts as used up. Of lists of keys, which only grow, the length is enough."""
+    if not counts.firsts:
+        return Used(counts, {})
     firsts = {name: msgspec.structs.replace(first, keys=[]) for name, first in counts.firsts.items()}
     listed = {name: len(first.keys) for name, first in counts.firsts.items()}
     return Used(msgspec.structs.replace(counts, firsts=firsts), listed)
@@ -80,16 +75,35 @@ def gained(after: ArmCounts, before: ArmCounts) -> ArmCounts:
 def gained_since(after: ArmCounts, before: Used) -> ArmCounts:
     """Return what a cumulative count has gained since ``before`` was used; raises ValueError when any part shrank."""
     was = before.counts
-    parts = {field: _grown(field, getattr(after, field), getattr(was, field)) for field in _PLAIN}
-    counters, firsts = {}, {}
-    for name in sorted({*after.counters, *was.counters}):
-        now, then = after.counters.get(name, Counter()), was.counters.get(name, Counter())
-        counter = Counter(total=_grown(name, now.total, then.total), bad=_grown(name, now.bad, then.bad))
-        if counter != Counter():
-            counters[name] = counter
-    for name in sorted({*after.firsts, *was.firsts}):
-        first, earlier = after.firsts.get(name, Firsts()), was.firsts.get(name, Firsts())
-        listed = before.listed.get(name, 0)
+    return ArmCounts(
+        requests=_grown("requests", after.requests, was.requests),
+        errors=_grown("errors", after.errors, was.errors),
+        timeouts=_grown("timeouts", after.timeouts, was.timeouts),
+        invalid=_grown("invalid", after.invalid, was.invalid),
+        latency=quantiles.difference(after.latency, was.latency),
+        keyed=_grown("keyed", after.keyed, was.keyed),
+        counters=_gained_counters(after.counters, was.counters),
+        firsts=_gained_firsts(after.firsts, was.firsts, before.listed) if after.firsts or was.firsts else {},
+    )
+
+
+def _gained_counters(after: Mapping[str, Counter], was: Mapping[str, Counter]) -> dict[str, Counter]:
+    gains = {}
+    for name in sorted(after.keys() | was.keys()):
+        now, then = after.get(name, _NO_COUNTER), was.get(name, _NO_COUNTER)
+        total, bad = _grown(name, now.total, then.total), _grown(name, now.bad, then.bad)
+        if total or bad:
+            gains[name] = Counter(total=total, bad=bad)
+    return gains
+
+
+def _gained_firsts(
+    after: Mapping[str, Firsts], was: Mapping[str, Firsts], listed_before: Mapping[str, int]
+) -> dict[str, Firsts]:
+    firsts = {}
+    for name in sorted({*after, *was}):
+        first, earlier = after.get(name, Firsts()), was.get(name, Firsts())
+        listed = listed_before.get(name, 0)
         _grown(f"the list of keys of {name}", len(first.keys), listed)
         gain = Firsts(
             bad=_grown(f"first {name}", first.bad, earlier.bad),
@@ -99,23 +113,28 @@ def gained_since(after: ArmCounts, before: Used) -> ArmCounts:
         )
         if gain != Firsts():
             firsts[name] = gain
-    latency = quantiles.difference(after.latency, was.latency)
-    return ArmCounts(**parts, latency=latency, counters=counters, firsts=firsts)
+    return firsts
+
+
+def measured_of(counts: ArmCounts, metric: str) -> tuple[int, int]:
+    """Return on how many requests a metric was measured (all, or those that reported the counter), and the bad ones.
+
+    Metrics are named as in :attr:`ArmCounts.firsts`.
+    """
+    if metric.startswith(COUNTER):
+        counter = counts.counters.get(metric.removeprefix(COUNTER), _NO_COUNTER)
+        return counter.total, counter.bad
+    return counts.requests, getattr(counts, _FIELDS[metric])
 
 
 def bad_of(counts: ArmCounts, metric: str) -> int:
-    """Return how many requests were bad in the sense of a metric, named as in :attr:`ArmCounts.firsts`."""
-    if metric.startswith(COUNTER):
-        return counts.counters.get(metric.removeprefix(COUNTER), Counter()).bad
-    bad: int = getattr(counts, _FIELDS[metric])
-    return bad
+    """Return the second number of :func:`measured_of`."""
+    return measured_of(counts, metric)[1]
 
 
 def requests_of(counts: ArmCounts, metric: str) -> int:
-    """Return how many requests a metric was measured on: all, or those that reported the counter."""
-    if metric.startswith(COUNTER):
-        return counts.counters.get(metric.removeprefix(COUNTER), Counter()).total
-    return counts.requests
+    """Return the first number of :func:`measured_of`."""
+    return measured_of(counts, metric)[0]
 
 
 def contradicts(counts: ArmCounts) -> bool:
@@ -128,19 +147,21 @@ def contradiction(counts: ArmCounts) -> str | None:
 
     Each request counts once, with its outcome; nothing is negative, absurdly large, or no whole number.
     """
-    numbers = [*_numbers(counts)]
-    if set(map(type, numbers)) - {int}:
+    numbers = _numbers(counts)
+    if set(map(type, numbers)) != {int}:
         return "a count is no whole number"
-    if min(numbers) < 0 or max(numbers) > ABSURD:
-        return f"a count cannot be {min(numbers) if min(numbers) < 0 else max(numbers)}"
+    least, most = min(numbers), max(numbers)
+    if least < 0 or most > ABSURD:
+        return f"a count cannot be {least if least < 0 else most}"
     if counts.errors + counts.invalid > counts.requests or counts.timeouts > counts.errors:
         return "more failures than requests"
     if counts.keyed > counts.requests or quantiles.total(counts.latency) > counts.requests:
         return "more keys or latencies than requests"
     if len(counts.counters) > MAX_COUNTERS:
         return f"more than {MAX_COUNTERS} counters"
-    if any(not one.bad <= one.total <= counts.requests for one in counts.counters.values()):
-        return "a counter counts more than there was"
+    for one in counts.counters.values():
+        if not one.bad <= one.total <= counts.requests:
+            return "a counter counts more than there was"
     for metric, first in counts.firsts.items():
         if not _possible(counts, metric, first):
             return f"the first {metric} by key do not fit the requests"
@@ -160,14 +181,25 @@ def _possible(counts: ArmCounts, metric: str, first: Firsts) -> bool:
     return keyed and fresh <= first.bad and bad - first.bad + fresh <= requests - first.repeats
 
 
-def _numbers(counts: ArmCounts) -> Iterator[int]:
-    """Yield every count."""
-    yield from (counts.requests, counts.errors, counts.timeouts, counts.invalid, counts.keyed)
-    yield from counts.latency.values()
+def _numbers(counts: ArmCounts) -> list[int]:
+    """Return every count."""
+    numbers = [counts.requests, counts.errors, counts.timeouts, counts.invalid, counts.keyed]
+    numbers += counts.latency.values()
     for counter in counts.counters.values():
-        yield from (counter.total, counter.bad)
+        numbers += (counter.total, counter.bad)
     for first in counts.firsts.values():
-        yield from (first.bad, first.repeats, first.unlisted, *first.keys)
+        numbers += (first.bad, first.repeats, first.unlisted, *first.keys)
+    return numbers
+
+
+def _counters(parts: Iterable[Mapping[str, Counter]]) -> dict[str, Counter]:
+    """Return the sum of counters by name, in order of the names."""
+    sums: dict[str, Counter] = {}
+    for counters in parts:
+        for name, one in counters.items():
+            so_far = sums.get(name, _NO_COUNTER)
+            sums[name] = Counter(total=so_far.total + one.total, bad=so_far.bad + one.bad)
+    return {name: sums[name] for name in sorted(sums)}
 
 
 def _together(firsts: list[Firsts]) -> Firsts:

@@ -4,8 +4,10 @@ A guardrail fails on evidence as soon as there is enough of it, without waiting 
 only on measurements; in between it is inconclusive. What cannot be measured at all is an error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from lastgood.analysis import comparisons, latency, numbers, sentences
 from lastgood.analysis.measured import Measured, seconds_at
@@ -29,59 +31,84 @@ def health(guardrail: Guardrail, misses: int | None) -> Finding:
     return _finding(guardrail, verdict, sentence, found)
 
 
-def compared(measured: Measured, *, corrupt: Sequence[str], strata: int, log: str) -> Finding:
-    """Judge what was measured of requests.
+def judged(measured: Measured, *, corrupt: Sequence[str]) -> Finding:
+    """Judge what was measured of requests, without a word: all that a decision depends on.
 
-    ``corrupt`` are the worker lives whose counts are left out: without them nothing passes. ``strata`` and ``log``
-    are the number and the digest of the strata that this rests on.
+    ``corrupt`` are the worker lives whose counts are left out: without them nothing passes.
+    """
+    verdict, _ = _verdict(measured, corrupt)
+    return _wordless(measured, verdict)
+
+
+def compared(measured: Measured, *, corrupt: Sequence[str], strata: int, log: str) -> Finding:
+    """Judge as :func:`judged` does, and tell it in a sentence and in numbers.
+
+    ``strata`` and ``log`` are the number and the digest of the strata that this rests on.
     """
     guardrail = measured.guardrail
     verdict, why = _verdict(measured, corrupt)
+    finding = _wordless(measured, verdict)
     proof = [] if verdict is Verdict.FAILED else _proof(measured)
-    clauses = [_facts(measured), *_evidence(measured), *_limit(measured), why, *proof]
+    clauses = [_facts(measured), *_evidence(measured), *_limit(measured), why(), *proof]
     told = "; ".join(clause for clause in clauses if clause)
-    on_fail = _on_fail(measured, verdict)
-    last = sentences.word(verdict, on_fail, dry_run=guardrail.dry_run)
-    return Finding(
-        guardrail=guardrail.name,
-        metric=guardrail.metric.value,
-        verdict=verdict,
-        on_fail=on_fail,
+    last = sentences.word(verdict, finding.on_fail, dry_run=guardrail.dry_run)
+    return msgspec.structs.replace(
+        finding,
         sentence=f"{guardrail.name}: {told}: {last}.",
-        no_data=None if measured.requests.n1 else guardrail.no_data,
-        proven=measured.proven(),
-        dry_run=guardrail.dry_run,
         numbers={**numbers.of(measured), "strata": strata, "log": log},
     )
 
 
-def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, str]:
-    """Return the verdict, and what stands in the way of another one."""
+def _wordless(measured: Measured, verdict: Verdict) -> Finding:
+    guardrail = measured.guardrail
+    return Finding(
+        guardrail=guardrail.name,
+        metric=guardrail.metric.value,
+        verdict=verdict,
+        on_fail=_on_fail(measured, verdict),
+        sentence="",
+        no_data=None if measured.requests.n1 else guardrail.no_data,
+        proven=measured.proven(),
+        dry_run=guardrail.dry_run,
+    )
+
+
+def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, Callable[[], str]]:
+    """Return the verdict, and what says what stands in the way of another one."""
     guardrail, requests = measured.guardrail, measured.requests
     limit = measured.limited()
     if limit is not None and limit[1]:
-        return Verdict.FAILED, ""
+        return Verdict.FAILED, _nothing
     # An alert must not take the place of a hard maximum that has not been looked at yet.
     waits = measured.only_alerts and guardrail.maximum is not None and limit is None
     if measured.fails() and not waits:
-        return Verdict.FAILED, ""
+        return Verdict.FAILED, _nothing
     wrong = _wrong(measured, corrupt)
     if wrong:
-        return Verdict.ERROR, wrong
+        return Verdict.ERROR, lambda: wrong
     least = max(1, guardrail.min_samples)
     if requests.n1 < least:
-        return Verdict.INCONCLUSIVE, sentences.more(least - requests.n1)
+        return Verdict.INCONCLUSIVE, lambda: sentences.more(least - requests.n1)
     if measured.reached() and not measured.only_alerts:
-        short = sentences.plural(measured.missing_bad(), "failure is", "failures are")
-        return Verdict.INCONCLUSIVE, f"{short} missing to call it worse"
+        return Verdict.INCONCLUSIVE, lambda: _missing_bad(measured)
     if limit is not None or measured.comparison is None:
-        return Verdict.PASSED, ""
+        return Verdict.PASSED, _nothing
     no_bet = measured.no_bet()
     if no_bet is not None:
-        return Verdict.INCONCLUSIVE, no_bet
-    if measured.comparison.compared < least:
-        return Verdict.INCONCLUSIVE, f"{sentences.more(least - measured.comparison.compared)} beside stable"
-    return Verdict.PASSED, ""
+        return Verdict.INCONCLUSIVE, lambda: no_bet
+    lacking = least - measured.comparison.compared
+    if lacking > 0:
+        return Verdict.INCONCLUSIVE, lambda: f"{sentences.more(lacking)} beside stable"
+    return Verdict.PASSED, _nothing
+
+
+def _nothing() -> str:
+    return ""
+
+
+def _missing_bad(measured: Measured) -> str:
+    short = sentences.plural(measured.missing_bad(), "failure is", "failures are")
+    return f"{short} missing to call it worse"
 
 
 def _wrong(measured: Measured, corrupt: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ MOST_THINNED: Final = 10**9
 """The lot is drawn for up to so many requests; a minute with more of them is no trial."""
 
 
-class HostMinutes(msgspec.Struct, frozen=True, kw_only=True):
+class HostMinutes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The minute that is open, with its requests, and stable's bad rates in those before it.
 
     In ``zeros`` minutes stable had no bad request, ``rates`` counts the others by bucket. ``units`` sums the

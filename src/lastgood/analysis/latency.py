@@ -16,7 +16,7 @@ PROOF_QUANTILES: Final = (0.5, 0.9, 0.98)
 """Where the candidate must be shown not to be slower, when the plan names no quantiles."""
 
 
-class Past(msgspec.Struct, frozen=True):
+class Past(msgspec.Struct, frozen=True, gc=False):
     """Both arms' latencies so far, and those of the time when the quantiles were last taken from them.
 
     ``values`` begins with stable's before the release; ``strata`` are those with any latency.

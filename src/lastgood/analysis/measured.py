@@ -12,7 +12,7 @@ from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Units
 from lastgood.stats import quantiles
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
+class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guardrail's view of the evidence.
 
     ``alpha`` is its part of the false rollback rate, ``comparison`` None where it compares nothing. ``proving``

@@ -38,7 +38,7 @@ DRAWS: Final = 200
 _SAME: Final = Margin(value=1.0)
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One stream of trials and the tests on it.
 
     ``test`` asks whether the candidate is worse (None where only the proof looks), ``proofs`` whether it is shown not
@@ -57,7 +57,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     hosts: HostMinutes | None = None
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class Comparison(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state of one guardrail's comparison. ``compared`` candidate trials had trials of stable beside them.
 
     ``too_large`` strata held more trials than any bet is computed for: nothing in them was compared.
@@ -140,9 +140,8 @@ def _quantile(q: float, test: Worse | None, proofs: tuple[Proof, ...]) -> Part:
 
 def with_rates(comparison: Comparison, guardrail: Guardrail, stratum: Stratum, trials: Trials) -> Comparison:
     """Return the comparison of a bad/total metric after one more stratum, from which it takes ``trials``."""
-    return _counted(
-        comparison, tuple(_with(part, guardrail, stratum, trials) for part in comparison.parts), trials
-    )
+    parts = tuple([_with(part, guardrail, stratum, trials) for part in comparison.parts])
+    return _counted(comparison, parts, trials)
 
 
 def with_latencies(comparison: Comparison, guardrail: Guardrail, stratum: Stratum) -> Comparison:
@@ -175,8 +174,9 @@ def with_latencies(comparison: Comparison, guardrail: Guardrail, stratum: Stratu
 
 
 def _counted(comparison: Comparison, parts: tuple[Part, ...], trials: Trials) -> Comparison:
-    one_by_one = any(part.hosts is None and not isinstance(part.test, ByRanks) for part in parts)
-    if one_by_one and comparisons.too_large(trials):
+    if comparisons.too_large(trials) and any(
+        part.hosts is None and not isinstance(part.test, ByRanks) for part in parts
+    ):
         return msgspec.structs.replace(comparison, parts=parts, too_large=comparison.too_large + 1)
     beside = trials.n1 if trials.n0 else 0
     return msgspec.structs.replace(comparison, parts=parts, compared=comparison.compared + beside)
@@ -186,18 +186,18 @@ def _with(part: Part, guardrail: Guardrail, stratum: Stratum, trials: Trials) ->
     """Return a part after one more stratum of trials, as host-minutes where these are the units."""
     sums = part.trials.plus(trials)
     if part.hosts is None:
-        return _tested(msgspec.structs.replace(part, trials=sums), trials)
+        return _tested(part, trials, sums)
     minute = int(stratum.closed_at // 60.0)
     seed = f"{stratum.release}:{guardrail.name}:{part.name}:{part.shift}"
     hosts, closed = hostunits.add(part.hosts, minute, trials, seed)
     part = msgspec.structs.replace(part, trials=sums, hosts=hosts)
-    return part if closed is None else _tested(part, closed)
+    return part if closed is None else _tested(part, closed, sums)
 
 
-def _tested(part: Part, trials: Trials) -> Part:
-    """Return the part with its tests after these trials; a test that is enough keeps the evidence it had."""
+def _tested(part: Part, trials: Trials, sums: Trials) -> Part:
+    """Return the part with these sums, and its tests after these trials; one that is enough keeps the evidence it had."""
     test = part.test
     if test is not None and not isinstance(test, ByRanks):
         test = comparisons.with_worse(test, trials)
-    proofs = tuple(comparisons.with_proof(proof, trials) for proof in part.proofs)
-    return msgspec.structs.replace(part, test=test, proofs=proofs)
+    proofs = tuple([comparisons.with_proof(proof, trials) for proof in part.proofs])
+    return msgspec.structs.replace(part, test=test, proofs=proofs, trials=sums)

@@ -10,14 +10,14 @@ from lastgood.analysis.parts import Comparison
 from lastgood.domain.traffic import ArmCounts, Stratum
 
 
-class Arms(msgspec.Struct, frozen=True, kw_only=True):
+class Arms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Both arms' counts over the whole release."""
 
     candidate: ArmCounts = msgspec.field(default_factory=ArmCounts)
     stable: ArmCounts = msgspec.field(default_factory=ArmCounts)
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """``Evidence.states``.
 
     ``comparisons`` are by the guardrail's name; ``total`` is over all stages, ``stages`` the candidate's requests by

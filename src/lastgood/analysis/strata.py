@@ -24,7 +24,7 @@ Lives = Mapping[str, Sequence[StageCounts]]
 """Cumulative counts of each worker life, named ``slot:epoch``."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """What strata hold of one life in one stage."""
 
     candidate: Used
@@ -35,12 +35,28 @@ class _Lives(dict[str, dict[int, Seen]]):
     """``Evidence.seen``: what strata hold of each life, by stage. Never changed once it is in the evidence."""
 
 
-class _Counted(msgspec.Struct, frozen=True):
+class _Counted(msgspec.Struct, frozen=True, gc=False):
     """What one life has counted in one stage, and what of it no stratum holds."""
 
     seen: Seen
     candidate: ArmCounts
     stable: ArmCounts
+
+
+def opened(evidence: Evidence) -> Evidence:
+    """Return evidence as the store gives it back, made ready to be used turn after turn.
+
+    Raises ``corrupt`` when it cannot be what was stored.
+    """
+    try:
+        states: Any = record.read(evidence.states) if evidence.states else {}
+        return msgspec.structs.replace(evidence, seen=_read(evidence.seen), states=states)
+    except msgspec.ValidationError as error:
+        raise LastgoodError(
+            Code.CORRUPT,
+            f"The evidence of release {evidence.release} cannot be read: {error}.",
+            "Restore the store from a backup.",
+        ) from error
 
 
 def collect(

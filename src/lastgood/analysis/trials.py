@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lastgood.analysis.counts import COUNTER, bad_of, requests_of
+from lastgood.analysis.counts import COUNTER, bad_of, measured_of, requests_of
 from lastgood.domain.plan import Guardrail, Metric
 from lastgood.domain.traffic import ArmCounts, Firsts
 
@@ -14,7 +14,7 @@ MAX_HASHES: Final = 32_768
 """Keys remembered of each metric in a release. Later ones are told apart within each gateway worker alone."""
 
 
-class Trials(msgspec.Struct, frozen=True):
+class Trials(msgspec.Struct, frozen=True, gc=False):
     """Trials and bad ones of both arms: 1 is the candidate's, 0 stable's."""
 
     n1: int = 0
@@ -34,12 +34,7 @@ def name_of(guardrail: Guardrail) -> str:
 
 def by_request(metric: str, candidate: ArmCounts, stable: ArmCounts) -> Trials:
     """Return every request as a trial."""
-    return Trials(
-        requests_of(candidate, metric),
-        bad_of(candidate, metric),
-        requests_of(stable, metric),
-        bad_of(stable, metric),
-    )
+    return Trials(*measured_of(candidate, metric), *measured_of(stable, metric))
 
 
 def by_key(metric: str, candidate: ArmCounts, stable: ArmCounts, seen: bytes) -> tuple[Trials, bytes]:

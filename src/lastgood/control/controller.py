@@ -14,9 +14,11 @@ from lastgood.control.caretaker import Caretaker
 from lastgood.control.decide import decide
 from lastgood.control.execute import Executor
 from lastgood.control.history import Recorder
+from lastgood.control.moves import Move
 from lastgood.control.observe import Observer
 from lastgood.control.sweep import Sweeper
 from lastgood.domain.deployment import Deployment
+from lastgood.domain.release import Release
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import ReleaseStore, Reports, Router
 
@@ -52,13 +54,16 @@ class Controller:
         self._router = router
         self._recorder = recorder
         self._caretaker = caretaker
-        self._sweeper = Sweeper(router=router, reports=reports, observer=observer, now=executor.now)
+        self._sweeper = Sweeper(
+            router=router, reports=reports, measuring=observer.measuring, now=executor.now
+        )
         self._swept = -math.inf
         self._lease_seconds = lease_seconds
         self._tick_seconds = tick_seconds
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._known: dict[str, tuple[int, Release]] = {}
         self._troubled: dict[str, tuple[str, float]] = {}
         self.trouble: dict[str, str] = {}
         self.last_turn = 0.0
@@ -126,7 +131,7 @@ class Controller:
         found = []
         for deployment in self._releases.deployments():
             if deployment.release is not None:
-                release = self._releases.release(deployment.release)
+                release = self._release(deployment)
                 if release is None:
                     return
                 found.append(release)
@@ -143,24 +148,44 @@ class Controller:
             self._wake.wait(self._tick_seconds)
             self._wake.clear()
 
+    def _release(self, deployment: Deployment) -> Release | None:
+        """Return the release under way. A revision is that of the deployment and its release, so each is read once."""
+        if deployment.release is None:
+            return None
+        revision, release = self._known.get(deployment.name, (None, None))
+        if release is None or revision != deployment.revision:
+            release = self._releases.release(deployment.release)
+            if release is not None:
+                self._known[deployment.name] = (deployment.revision, release)
+        return release
+
+    def _next_move(self, deployment: Deployment, release: Release) -> Move | None:
+        """Return what to do, with what is found put in words only when there is something to do."""
+        seen = self._observer.situation(deployment, release)
+        if decide(release, deployment, seen) is None:
+            return None
+        return decide(release, deployment, self._observer.told(release, seen))
+
     def _drive(self, deployment: Deployment) -> None:
         """Move one release as far as it goes now."""
         current: Deployment | None = deployment
         for _ in range(_MOVES_A_TURN):
             if current is None or current.release is None:
                 return
-            release = self._releases.release(current.release)
+            release = self._release(current)
             if release is None:
                 raise LastgoodError(Code.CORRUPT, f"Release {current.release} is gone.", "Restore the store.")
             try:
-                move = decide(release, current, self._observer.situation(current, release))
+                move = self._next_move(current, release)
                 if move is None:
                     return
                 current, release = self._executor.apply(current, release, move)
+                self._observer.look_again()
             except LastgoodError as error:
                 if error.code is not Code.CONFLICT:
                     raise
                 self._observer.forget(release)  # somebody else acted; start from the store again
+                self._known.pop(deployment.name, None)
                 current = self._releases.deployment(deployment.name)
                 continue
             if release.terminal:

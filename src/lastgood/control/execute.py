@@ -29,6 +29,7 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Blobs, Fleet, ReleaseStore, Router, VersionStore
 from lastgood.settings import Settings
 from lastgood.wire.fleet import Desired, HostSpec
+from lastgood.wire.page import WorkerAck
 
 logger = logging.getLogger(__name__)
 
@@ -255,14 +256,18 @@ class Executor:
 
     def gateways(self) -> int:
         """Return how many gateway workers live."""
-        return len(self._router.workers())
+        return len(self.workers())
+
+    def workers(self) -> list[WorkerAck]:
+        """Return the gateway workers that live, with what each obeys."""
+        return self._router.workers()
 
     def slots(self) -> set[int]:
         """Return the slots in which a gateway worker lives."""
-        return {worker.slot for worker in self._router.workers()}
+        return {worker.slot for worker in self.workers()}
 
-    def behind(self, generation: int) -> list[int]:
-        """Return the slots of live gateway workers that do not yet obey ``generation``.
+    def behind(self, generation: int, workers: list[WorkerAck] | None = None) -> list[int]:
+        """Return the slots of gateway workers, those that live now unless given, that do not yet obey ``generation``.
 
         What a worker acknowledged before this process published its first table was another's, and counts for
         nothing.
@@ -270,7 +275,7 @@ class Executor:
         needed = max(generation, self._base)
         return [
             worker.slot
-            for worker in self._router.workers()
+            for worker in (self.workers() if workers is None else workers)
             if worker.generation < needed or worker.in_flight > 0
         ]
 

@@ -1,43 +1,52 @@
 """From what processes say to what a decision needs: hosts, acknowledgements, evidence."""
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import NamedTuple
 
-from lastgood.analysis.judge import candidate_requests, fold, judge
-from lastgood.analysis.strata import collect, forget, used_up
-from lastgood.control.ahead import Ahead
-from lastgood.control.counted import Counted, corrupt_lives, life_of
+import msgspec
+
+from lastgood.analysis.judge import candidate_requests, judge
+from lastgood.control.counted import Counted, corrupt_lives
 from lastgood.control.data_moves import fits_matter
 from lastgood.control.execute import Executor
 from lastgood.control.golden import GoldenChecks
 from lastgood.control.host_views import host_view
 from lastgood.control.labels import Labels
 from lastgood.control.live_data import LiveData
+from lastgood.control.measuring import Measuring
 from lastgood.control.moves import GoldenView, HostView, Situation
 from lastgood.control.recompute import sealed_of
 from lastgood.control.routes import host_socket
-from lastgood.domain.change import Evidence, EvidenceStep
+from lastgood.domain.change import Evidence
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import KPIS, Metric
+from lastgood.domain.plan import Metric
 from lastgood.domain.readiness import Standing
 from lastgood.domain.release import Phase, Release
-from lastgood.domain.traffic import Stratum, Units
+from lastgood.domain.traffic import Stratum
 from lastgood.domain.verdict import Finding, Verdict
-from lastgood.errors import Code, LastgoodError
 from lastgood.ports import EvidenceStore, Fleet, ReleaseStore, Reports
 from lastgood.settings import Settings
-from lastgood.wire.reports import WorkerReport
+from lastgood.wire.fleet import Observed
+from lastgood.wire.page import WorkerAck
 
-logger = logging.getLogger(__name__)
 _SPLIT = (Phase.PROGRESSING, Phase.PAUSED)
-_Key = tuple[int, int, int, tuple[str, ...]]  # sequence, stage, misses, corrupt lives
 _SERVING = (Phase.PROMOTING, Phase.WATCHING, Phase.STUCK)
 
 
+class _Look(NamedTuple):
+    """The gateway workers that live, and the hosts, at one moment."""
+
+    workers: list[WorkerAck]
+    hosts: Observed
+
+
 class Observer:
-    """Gathers a :class:`Situation`. Evidence is folded in and saved before it is judged."""
+    """Gathers a :class:`Situation`. What gateways have counted is folded in and saved before it is judged.
+
+    ``measuring`` holds the evidence.
+    """
 
     def __init__(
         self,
@@ -66,10 +75,8 @@ class Observer:
         self._standing = standing
         self.labels = labels
         self._now = now
-        self._evidence: dict[int, Evidence] = {}
-        self._verdicts: dict[int, tuple[_Key, int, tuple[Finding, ...]]] = {}
-        self._told: dict[int, set[str]] = {}
-        self._ahead = Ahead(evidence)
+        self._look: _Look | None = None
+        self.measuring = Measuring(evidence, self._counted, labels)
         executor.sealed = partial(sealed_of, evidence)
 
     def situation(
@@ -78,32 +85,35 @@ class Observer:
         """Return what is seen of ``release`` now.
 
         ``target`` names the version a person wants to go back to; ``measure=False`` leaves the evidence
-        out, so that a rollback depends on no measurement.
+        out, so that a rollback depends on no measurement. With it this is for the controller's thread: gateways and hosts
+        are those of the present turn, and findings are without words until :meth:`told`.
         """
         now = self._now()
         last_good = None
-        if deployment.stable is not None:
+        if deployment.stable == release.version:  # else the way back is the present stable
             entry = self._releases.last_good(deployment.name, besides=deployment.stable)
             last_good = None if entry is None else entry.version
         goal = target if target is not None else self._goal(deployment, release, last_good)
-        observed = self._fleet.observe()
-        candidate = host_view(observed, release.model, release.version)
+        look = self._of_this_turn() if measure else self._looked()
+        candidate = host_view(look.hosts, release.model, release.version)
         requests = 0
         findings: tuple[Finding, ...] = ()
         if measure and release.phase in _SPLIT:
-            self._ahead.remember(deployment, release)
-            requests, findings = self._measure(release, candidate, now)
+            misses = self._misses(release, candidate)
+            requests, findings = self.measuring.split(deployment, release, misses, now)
         elif measure and release.phase in _SERVING:
-            findings = self._watch(release, candidate, now)
-        acknowledged = release.generation is not None and not self._executor.behind(release.generation)
+            misses, started = self._misses(release, candidate), candidate.starts > 0
+            findings = self.measuring.watched(release, misses, now, started=started)
+        generation = release.generation
+        acknowledged = generation is not None and not self._executor.behind(generation, look.workers)
         failing = any(finding.verdict is Verdict.FAILED for finding in findings)
         return Situation(
             now=now,
             candidate=candidate,
-            target=None if goal is None else host_view(observed, release.model, goal),
+            target=None if goal is None else host_view(look.hosts, release.model, goal),
             last_good=last_good,
             acknowledged=acknowledged,
-            served=self._executor.gateways() > 0,
+            served=bool(look.workers),
             findings=findings,
             requests=requests,
             taken_out=self._counted.taken_out(release) if measure and release.phase in _SPLIT else (),
@@ -114,6 +124,14 @@ class Observer:
             golden=self._answers(release, candidate) if measure else GoldenView(),
             way_back=self._standing(release),
         )
+
+    def _of_this_turn(self) -> _Look:
+        if self._look is None:
+            self._look = self._looked()
+        return self._look
+
+    def _looked(self) -> _Look:
+        return _Look(self._executor.workers(), self._fleet.observe())
 
     def _answers(self, release: Release, candidate: HostView) -> GoldenView:
         """Return how the candidate answers its golden requests, once it is ready and finds its data."""
@@ -138,81 +156,6 @@ class Observer:
         exits = max(0, candidate.starts - release.host_starts) if release.host_starts else 0
         socket = host_socket(self._settings.run, release.model, release.version)
         return max(self._fleet.misses(socket), exits)
-
-    def _measure(self, release: Release, candidate: HostView, now: float) -> tuple[int, tuple[Finding, ...]]:
-        evidence = self.evidence(release)
-        stage = max(release.plan.stage_at(release.step), 0)
-        folded, strata, faults = self._fold(release, evidence, now, flush=False)
-        if self._last_ones_complete(release, folded, stage, now):
-            # Small strata are weak evidence, so the open rest is closed only where it ends the step.
-            whole, rest, faults = self._fold(release, evidence, now, flush=True)
-            if candidate_requests(whole, stage) >= release.plan.steps[release.step].samples:
-                folded, strata = whole, rest
-        evidence = self._kept(evidence, folded, strata)
-        corrupt = self._corrupt(release, faults)
-        return self._judged(release, evidence, stage, self._misses(release, candidate), corrupt)
-
-    def _watch(self, release: Release, candidate: HostView, now: float) -> tuple[Finding, ...]:
-        """Judge what needs no second arm: whether the host answers, hard limits, and labels of what both answered."""
-        folded, strata, faults = self._fold(release, self.evidence(release), now, flush=False)
-        evidence = self._kept(self.evidence(release), folded, strata)
-        corrupt = self._corrupt(release, faults)
-        misses = self._misses(release, candidate)
-        _, findings = self._judged(release, evidence, release.plan.watch_stage, misses, corrupt)
-        alone = {one.name for one in release.plan.guardrails if one.maximum is not None or one.metric in KPIS}
-        return tuple(
-            finding
-            for finding in findings
-            if finding.guardrail in alone or (finding.metric == Metric.HEALTH.value and candidate.starts)
-        )
-
-    def _kept(self, before: Evidence, folded: Evidence, strata: tuple[Stratum, ...]) -> Evidence:
-        if not strata:
-            return before
-        self._store.save_evidence(EvidenceStep(before=before.sequence, evidence=folded, strata=strata))
-        self._evidence[folded.release] = folded
-        return folded
-
-    def _judged(
-        self, release: Release, evidence: Evidence, stage: int, misses: int, corrupt: tuple[str, ...]
-    ) -> tuple[int, tuple[Finding, ...]]:
-        """Judge, once for each stratum: most turns find nothing new."""
-        key = (evidence.sequence, stage, misses, corrupt)
-        known = self._verdicts.get(release.id)
-        if known is None or known[0] != key:
-            findings = judge(
-                release.plan, release.baseline, evidence, misses=misses, corrupt=corrupt, intervals=False
-            )
-            known = self._verdicts[release.id] = (key, candidate_requests(evidence, stage), findings)
-        return known[1:]
-
-    def _corrupt(self, release: Release, faults: tuple[LastgoodError, ...]) -> tuple[str, ...]:
-        """Return the worker lives whose counts cannot be used, and log each once."""
-        lives = tuple(str(fault.details["life"]) for fault in faults)
-        told = self._told.setdefault(release.id, set())
-        for life, fault in zip(lives, faults, strict=True):
-            if life not in told:
-                told.add(life)
-                logger.error("%s %s", fault.message, fault.next_step)
-        return lives
-
-    def _fold(
-        self, release: Release, evidence: Evidence, now: float, *, flush: bool
-    ) -> tuple[Evidence, tuple[Stratum, ...], tuple[LastgoodError, ...]]:
-        if not flush and (faults := self._ahead.taken(release)) is not None:
-            return evidence, (), faults
-        lives, keys = self._counted.lives(release.id), release.baseline.units is Units.KEYS
-        opened, strata, faults = collect(evidence, lives, release=release.id, now=now, keys=keys, flush=flush)
-        last = evidence.sequence + len(strata)
-        strata += self.labels.strata(release, evidence, sequence=last, now=now)
-        folded = fold(release.plan, release.baseline, opened, strata) if strata else evidence
-        return folded, strata, (*faults, *self._counted.unreadable())
-
-    def _last_ones_complete(self, release: Release, evidence: Evidence, stage: int, now: float) -> bool:
-        """Whether the step's time is over and only its sample minimum may be missing."""
-        step = release.plan.steps[release.step]
-        over = release.phase is Phase.PROGRESSING and now - release.step_since >= (step.duration or 0.0)
-        return over and candidate_requests(evidence, stage) < step.samples
 
     def peek(self, release: Release, *, intervals: bool = False) -> Situation:
         """Return what the last saved evidence says, changing nothing: for showing it.
@@ -254,44 +197,20 @@ class Observer:
         return self._store.evidence(release.id), self._store.strata(release.id)
 
     def begin_turn(self, deployments: Iterable[Deployment] = ()) -> None:
-        """Look at the gateways' reports anew, and save what they add to these deployments' evidence at once."""
-        self._counted.begin_turn()
-        now = self._now()
-        self._evidence |= self._ahead.save(
-            deployments,
-            lambda one: (self.evidence(one), *self._fold(one, self.evidence(one), now, flush=False)),
-        )
+        """Look at gateways, hosts and reports anew, and save what these add to the deployments' evidence at once."""
+        self.look_again()
+        self.measuring.begin_turn(deployments, self._now())
 
-    def has_used(self, release: Release, report: WorkerReport) -> bool:
-        """Whether the evidence holds all that a worker life has counted for ``release``."""
-        try:
-            return used_up(self.evidence(release), life_of(report), report.stages)
-        except LastgoodError as error:
-            if error.code is not Code.CORRUPT:
-                raise
-            return False  # it stays, so that the guardrails go on saying that something is wrong
+    def look_again(self) -> None:
+        """Look at gateways and hosts anew when they are next asked for: a move has just been made."""
+        self._look = None
 
-    def keep_lives(self, release: Release, present: set[str]) -> None:
-        """Forget what the evidence has seen of every life but these, none of which will report again."""
-        evidence = before = self.evidence(release)
-        for life in before.seen.keys() - present:
-            evidence = forget(evidence, life)
-        if evidence is not before:
-            self._store.save_evidence(EvidenceStep(before=before.sequence, evidence=evidence, strata=()))
-            self._evidence[release.id] = evidence
-
-    def evidence(self, release: Release) -> Evidence:
-        """Return the evidence of a release, from memory while it is under way."""
-        known = self._evidence.get(release.id)
-        if known is None:
-            known = self._evidence[release.id] = self._store.evidence(release.id)
-        return known
+    def told(self, release: Release, seen: Situation) -> Situation:
+        """Return a situation with the sentences and numbers of its findings, which decisions do without."""
+        return msgspec.structs.replace(seen, findings=self.measuring.told(release, seen.findings))
 
     def forget(self, release: Release) -> None:
         """Drop what is remembered of a release: it is over, or another process took it on."""
-        self._evidence.pop(release.id, None)
-        self._verdicts.pop(release.id, None)
-        self._told.pop(release.id, None)
-        self._ahead.forget(release)
+        self.measuring.forget(release)
         self.labels.forget(release.id)
         self._golden.forget(release.id)

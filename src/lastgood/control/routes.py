@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ _NEEDS_ITS_HOST = frozenset(
 )
 
 
+@lru_cache(maxsize=65_536)
 def host_key(model: str, number: int) -> str:
     """Name the host of a version: a short file name, unique per model and number.
 
@@ -30,6 +32,7 @@ def host_key(model: str, number: int) -> str:
     return f"v{number}-{hashlib.blake2b(model.encode(), digest_size=16).hexdigest()}"
 
 
+@lru_cache(maxsize=65_536)
 def host_socket(run: Path, model: str, number: int) -> str:
     """Return the path of the socket on which that host answers."""
     return str(run / "hosts" / f"{host_key(model, number)}.sock")

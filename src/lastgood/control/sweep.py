@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from lastgood.control.counted import life_of, living
-from lastgood.control.observe import Observer
+from lastgood.control.measuring import Measuring
 from lastgood.domain.release import Phase, Release
 from lastgood.errors import LastgoodError
 from lastgood.ports import Reports, Router
@@ -21,11 +21,11 @@ class Sweeper:
     """Drops reports of workers that are gone. For the controller's thread."""
 
     def __init__(
-        self, *, router: Router, reports: Reports, observer: Observer, now: Callable[[], float]
+        self, *, router: Router, reports: Reports, measuring: Measuring, now: Callable[[], float]
     ) -> None:
         self._router = router
         self._reports = reports
-        self._observer = observer
+        self._measuring = measuring
         self._now = now
         self._told = ""
 
@@ -56,9 +56,9 @@ class Sweeper:
                 present.discard(life_of(one))
         for report in look.reports:
             ended = report.pid not in here and self._now() - report.written_at >= grace
-            if ended and all(self._observer.has_used(release, report) for release in measuring):
+            if ended and all(self._measuring.has_used(release, report) for release in measuring):
                 self._reports.forget(report.slot, report.epoch)
             else:
                 present.add(life_of(report))
         for release in measuring:
-            self._observer.keep_lives(release, present)
+            self._measuring.keep_lives(release, present)

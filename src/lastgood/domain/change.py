@@ -36,7 +36,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     kept: tuple[Kept, ...] = ()
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The evidence of one release so far, persisted with the strata it came from.
 
     ``sequence`` is that of the last stratum folded in; ``seen`` are the cumulative counts of each worker

@@ -55,7 +55,7 @@ class MarginKind(StrEnum):
     ABSOLUTE = "absolute"  # the candidate's rate of bad requests minus stable's
 
 
-class Margin(msgspec.Struct, frozen=True):
+class Margin(msgspec.Struct, frozen=True, gc=False):
     """The smallest difference that matters: an odds ratio of at least 1, or a difference of rates above 0."""
 
     kind: MarginKind = MarginKind.ODDS
@@ -79,7 +79,7 @@ class StepKind(StrEnum):
     APPROVE = "approve"
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One step. ``weight`` in basis points; ``duration`` in seconds (None for a pause without end).
 
     A weight step is over when both its duration has passed and the candidate has answered at least
@@ -132,7 +132,7 @@ DEFAULT_PROOF: Final = (Margin(MarginKind.ODDS, 2.0), Margin(MarginKind.ABSOLUTE
 DEFAULT_QUANTILES: Final = (0.5, 0.9, 0.98, 0.998)
 
 
-class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
+class Guardrail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A metric with a bound and what to do when it is broken.
 
     ``margin`` is the smallest difference to stable that counts as worse; for a latency distribution it is a factor

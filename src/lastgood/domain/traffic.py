@@ -17,14 +17,14 @@ MAX_COUNTERS: Final = 16
 """Counters of its own that a version may report."""
 
 
-class Counter(msgspec.Struct, kw_only=True):
+class Counter(msgspec.Struct, kw_only=True, gc=False):
     """One counter that the version itself reports: ``total`` requests that reported it, ``bad`` among them."""
 
     total: int = 0
     bad: int = 0
 
 
-class Firsts(msgspec.Struct, kw_only=True):
+class Firsts(msgspec.Struct, kw_only=True, gc=False):
     """Bad requests by key, of one metric: what is needed to count only the first one of each key in a release.
 
     ``bad`` are the bad requests that came with a key, ``repeats`` the requests, good or bad, of keys whose first
@@ -38,7 +38,7 @@ class Firsts(msgspec.Struct, kw_only=True):
     unlisted: int = 0
 
 
-class ArmCounts(msgspec.Struct, kw_only=True):
+class ArmCounts(msgspec.Struct, kw_only=True, gc=False):
     """Counts of one arm. Each request counts once, for the arm it was first assigned to.
 
     ``errors`` are requests the arm's version failed (raised, timed out, host gone, refused a frame);
@@ -58,7 +58,7 @@ class ArmCounts(msgspec.Struct, kw_only=True):
     firsts: dict[str, Firsts] = {}
 
 
-class StageCounts(msgspec.Struct, kw_only=True):
+class StageCounts(msgspec.Struct, kw_only=True, gc=False):
     """Cumulative counts of one stage of one release, both arms, as one gateway worker saw them."""
 
     release: int
@@ -67,7 +67,7 @@ class StageCounts(msgspec.Struct, kw_only=True):
     stable: ArmCounts
 
 
-class Stratum(msgspec.Struct, frozen=True, kw_only=True):
+class Stratum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All gateways' counts of one closed interval of one stage: the unit of evidence.
 
     One that holds ``labels`` holds nothing else: they come hours after the requests that they are about.

@@ -17,7 +17,7 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one guardrail says now, in one ``sentence`` for a person and ``numbers`` for a machine.
 
     ``no_data`` is set while nothing at all has been measured, to what the plan wants then. ``proven`` is whether the

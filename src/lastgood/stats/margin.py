@@ -32,7 +32,7 @@ PAST_TRIALS: Final = 50.0
 """The past that a rate starts with, so that a bet is never on exactly 0."""
 
 
-class Margin(msgspec.Struct, frozen=True, kw_only=True):
+class Margin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state: plain numbers that survive JSON bit for bit. ``trials`` and ``bad`` are arm 0's past."""
 
     alpha: float

@@ -25,7 +25,7 @@ from lastgood.stats.projection import log_factor
 from lastgood.stats.score import Score
 
 
-class NonInferiority(msgspec.Struct, frozen=True, kw_only=True):
+class NonInferiority(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state by a difference; plain numbers. ``trials`` and ``bad`` are both arms' past together."""
 
     alpha: float

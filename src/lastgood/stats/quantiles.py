@@ -64,7 +64,10 @@ def difference(after: Mapping[int, int], before: Mapping[int, int]) -> dict[int,
 
     Raises ValueError when a bucket shrank: such counts are not cumulative.
     """
-    gained = {bucket: after.get(bucket, 0) - before.get(bucket, 0) for bucket in {*after, *before}}
-    if any(count < 0 for count in gained.values()):
+    known = before.get
+    gained = {bucket: more for bucket, count in after.items() if (more := count - known(bucket, 0))}
+    if not before.keys() <= after.keys():
+        gained |= {bucket: -count for bucket, count in before.items() if count and bucket not in after}
+    if gained and min(gained.values()) < 0:
         raise ValueError("a bucket of a cumulative histogram shrank")
-    return {bucket: gained[bucket] for bucket in sorted(gained) if gained[bucket]}
+    return {bucket: gained[bucket] for bucket in sorted(gained)}

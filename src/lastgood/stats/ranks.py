@@ -53,7 +53,7 @@ MOST_DRAWN: Final = 10**6
 """A stratum of more values than this is not boosted."""
 
 
-class Ranks(msgspec.Struct, frozen=True, kw_only=True):
+class Ranks(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state: plain numbers and two histograms.
 
     ``past`` is every value so far, ``ranked`` the past at the time when the ranks were last taken. ``draws`` is how

@@ -38,7 +38,7 @@ RATIOS: Final = (1.3, 1.8, 2.8, 5.0, 12.0, 100.0)
 """The experts' odds ratios, as multiples of the margin."""
 
 
-class Score(msgspec.Struct, frozen=True, kw_only=True):
+class Score(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state: about two dozen plain numbers that survive JSON bit for bit.
 
     ``ratios`` (each above 1) and ``prior`` (sums to 1) describe the experts; ``log_money`` is the natural
