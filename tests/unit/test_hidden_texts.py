@@ -19,6 +19,13 @@ from lastgood.sources.programs import MigrationPrograms
         ('{"secret": "hidden", "n": 1}', '{"secret": ***, "n": 1}'),
         ("aws_session_token=hidden&x=1", "aws_session_token=***&x=1"),
         ("password authentication failed for user me", "password authentication failed for user me"),
+        (
+            "https://s/t?sv=1&sig=hidden&se=2 X-Amz-Signature=hidden",
+            "https://s/t?sv=1&sig=***&se=2 X-Amz-Signature=***",
+        ),
+        ("AccountKey=hidden;x", "AccountKey=***;x"),
+        ("refused: Authorization: Bearer hidden.too", "refused: Authorization: Bearer ***"),
+        ("a signal: 9, a design: 8", "a signal: 9, a design: 8"),
         ("3 tokens left", "3 tokens left"),
     ],
 )

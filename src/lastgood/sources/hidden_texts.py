@@ -14,7 +14,8 @@ _SECRETIVE: Final = re.compile(r"(?i)password|secret|token|credential|account.?k
 _USER_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
 _NAMED: Final = re.compile(
-    r"(?i)\b((?:[\w-]*(?:password|passwd|secret|token)|pwd)[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
+    r"(?i)((?:\b|_)(?:[\w-]{0,40}(?:password|passwd|secret|token|signature|credential|(?:api|access|account)[-_]?key)|pwd|sig)"
+    r"[\"']?\s*[=:]\s*|\bbearer\s+)(?:\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
 )
 _BLOT: Final = "***"
 _FILE_URL: Final = "file://"  # a place, as clients write it, and no reference to a secret
