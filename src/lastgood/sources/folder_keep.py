@@ -165,6 +165,12 @@ def check_movable(live: Path, kept: Path) -> None:
             f"Lastgood's own folder lies in {live.name!r}, and would be put back with it.",
             "Keep the data in a folder of its own, or set LASTGOOD_HOME to a place outside of it.",
         )
+    if not os.access(live, os.W_OK | os.X_OK):
+        raise LastgoodError(
+            Code.REFUSED,
+            f"The server may not write to {live.name!r}, so it could not put away what a restore replaces.",
+            "Run it as the folder's owner, or give its group the right to write.",
+        )
     place = mounted_in(live)
     if place is not None:
         where = "is a mount point" if place == str(live) else f"has another file system at {place!r}"
