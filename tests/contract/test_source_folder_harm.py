@@ -122,7 +122,7 @@ def test_a_folder_with_our_own_inside_is_refused(rig: FolderRig) -> None:
 
 def test_a_folder_that_could_not_be_put_away_is_refused(rig: FolderRig, monkeypatch: Any) -> None:
     """A folder that the server may not write to could be swapped, but not be moved into quarantine."""
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != rig.path)
+    monkeypatch.setattr(os, "access", lambda path, *_: Path(path) != rig.path)
     with pytest.raises(LastgoodError, match="may not write to 'live data'") as caught:
         rig.source().capture("kept")
     assert caught.value.code == Code.REFUSED

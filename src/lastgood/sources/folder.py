@@ -36,6 +36,7 @@ from lastgood.sources.folder_tree import (
     Manifest,
     bytes_on_disk,
     copy_tree,
+    give_up,
     look,
     manifest_of,
     plain,
@@ -118,7 +119,7 @@ class FolderSource:
                 self._reached("copied")
                 manifest = manifest_of(files, look(files))
         except LastgoodError:
-            remove_tree(files)  # half of it would only take the room that applications need
+            give_up(files)  # half of it would only take the room that applications need
             raise
         return self._keep(token, manifest, taken_at, begun)
 
@@ -172,12 +173,12 @@ class FolderSource:
                 found = manifest_of(aside, look(aside)).digest()
                 if (
                     found != snapshot.digest
-                ):  # the kept files are looked at only then, to name the one at fault
+                ):  # only then the kept files are looked at, to name the one at fault
                     check_kept(self._notes, snapshot)
                 check_same(found, snapshot.digest)
                 sync_file_system(aside)
         except LastgoodError:
-            remove_tree(aside)
+            give_up(aside)
             raise
         self._notes.write(token, _STAGED, Staged(snapshot.digest, aside.stat().st_ino))
         self._reached("staged")

@@ -260,6 +260,12 @@ def remove_tree(root: Path) -> int:
     return freed
 
 
+def give_up(root: Path) -> None:
+    """Delete what was begun, as far as that is possible: why it was given up is the error that matters."""
+    with contextlib.suppress(OSError):
+        remove_tree(root)
+
+
 def _open_up(folder: Path) -> None:
     with contextlib.suppress(PermissionError):  # somebody else's: deleting what is in it tells whether we may
         folder.chmod(0o700)  # a read-only folder keeps what is in it
