@@ -149,3 +149,28 @@ def test_look_ups_use_keys_only(log: PredictionLog) -> None:
                 f"EXPLAIN QUERY PLAN SELECT max(seq) FROM predictions WHERE {column} = 'a'"
             ).fetchall()
             assert [f"USING COVERING INDEX predictions_{column}" in str(step) for step in plan] == [True]
+
+
+def test_questions_take_no_longer_in_a_larger_log(log: PredictionLog) -> None:
+    """Finding and counting take as many steps of the database with forty times the predictions."""
+
+    def steps() -> int:
+        taken = 0
+
+        def count() -> int:
+            nonlocal taken
+            taken += 1
+            return 0
+
+        with log.reading() as connection:
+            connection.set_progress_handler(count, 1)
+        log.find(["00000", "00999", "unknown"])
+        log.counts()
+        with log.reading() as connection:
+            connection.set_progress_handler(None, 1)
+        return taken
+
+    log.add([plain(f"{number:05}") for number in range(1_000)])
+    few = steps()
+    log.add([plain(f"{number:05}") for number in range(1_000, 40_000)])
+    assert 0 < steps() <= few

@@ -139,6 +139,15 @@ def test_a_large_batch_drops_and_counts(tmp_path: Path, monkeypatch: pytest.Monk
     assert one.dropped == 25 - 6
 
 
+def test_long_answers_fill_no_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is not kept takes no room."""
+    monkeypatch.setattr(module, "_BATCH_BYTES_MAX", 100_000)
+    one, ids = recording(tmp_path)
+    for _ in range(100):
+        one.add(flight(ids, payload=b"x" * 20_000), time.monotonic_ns())
+    assert one.dropped == 0
+
+
 def test_a_disk_that_takes_nothing_stops_no_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the thread is stuck, a few batches wait, then the batch fills, then answers are dropped and counted."""
     monkeypatch.setattr(module, "_BATCH_RECORDS_MAX", 10)

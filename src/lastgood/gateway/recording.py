@@ -71,8 +71,10 @@ class Recording:
 
     def add(self, flight: Flight, now: int) -> None:
         """Take a flight that was answered; ``now`` is CLOCK_MONOTONIC nanoseconds."""
-        payload = flight.payload
-        size = len(payload)
+        answer: bytes | None = flight.payload
+        size = kept = len(flight.payload)
+        if size > ANSWER_BYTES_MAX:
+            answer, kept = None, 0
         batch = self._batch
         if len(batch) >= _BATCH_RECORDS_MAX or self._bytes > _BATCH_BYTES_MAX:
             self._overflowed += 1
@@ -95,11 +97,11 @@ class Recording:
                 flight.key,
                 flight.fallback,
                 size,
-                payload if size <= ANSWER_BYTES_MAX else None,
+                answer,
                 inputs,
             )
         )
-        self._bytes += size
+        self._bytes += kept
 
     def _inputs(self, body: bytes) -> bytes | None:
         self._count += 1

@@ -112,7 +112,7 @@ def meant(path: Path) -> Iterator[None]:
             raise LastgoodError(
                 Code.CORRUPT,
                 f"The prediction log {path} is damaged: {error}.",
-                "Move it away; a new one begins. Serving and releases do not need it.",
+                "Stop the server and move the files log.db* away; a new log begins. Serving does not need it.",
             ) from None
         raise LastgoodError(
             Code.STORAGE,
