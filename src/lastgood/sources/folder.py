@@ -171,9 +171,7 @@ class FolderSource:
                 self._lay_out(snapshot, aside)
                 self._reached("copied beside")
                 found = manifest_of(aside, look(aside)).digest()
-                if (
-                    found != snapshot.digest
-                ):  # only then the kept files are looked at, to name the one at fault
+                if found != snapshot.digest:  # is a kept file at fault, and which?
                     check_kept(self._notes, snapshot)
                 check_same(found, snapshot.digest)
                 sync_file_system(aside)
