@@ -31,6 +31,7 @@ from lastgood.control.residents import Residents
 from lastgood.control.rollback import Rollback
 from lastgood.control.router import PageRouter
 from lastgood.control.serving_plan import ServingPlans
+from lastgood.control.starting import Starting
 from lastgood.control.traffic_views import TrafficViews
 from lastgood.control.views import Views
 from lastgood.control.way_back import WaysBack
@@ -271,14 +272,19 @@ def _releases(
 ) -> Releases:
     return Releases(
         releases=out.releases,
-        traffic=out.traffic,
-        registry=registry,
-        blobs=out.blobs,
+        starting=Starting(
+            releases=out.releases,
+            traffic=out.traffic,
+            registry=registry,
+            blobs=out.blobs,
+            executor=inside.executor,
+            settings=settings,
+            live=inside.live,
+            readiness=inside.readiness,
+        ),
         executor=inside.executor,
         observer=inside.observer,
         rollback=rollback,
-        settings=settings,
-        live=inside.live,
         readiness=inside.readiness,
         wake=inside.controller.wake,
     )

@@ -127,7 +127,7 @@ def test_no_drill_while_another_deployment_moves_the_same_data(tmp_path: Path) -
 
 
 def _order(model: str, plan: Any) -> Any:
-    from lastgood.control.releases import Order
+    from lastgood.control.starting import Order
 
     return Order(model=model, version="v1.0", plan=plan, actor="ada")
 

@@ -83,7 +83,7 @@ def test_each_turn_repairs_a_page_that_does_not_follow(world: World) -> None:
 def test_one_unreadable_release_stops_no_other_deployment(world: World) -> None:
     """A row that cannot be read is told, its candidate loses its traffic, and others go on."""
     world.register("v1.0", "v1.1", model="fraud")
-    from lastgood.control.releases import Order
+    from lastgood.control.starting import Order
 
     world.commands.start(Order(model="fraud", version="v1.0", actor="ada"))
     world.turn(1.0)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from world import PLAN, World
 
-from lastgood.control.releases import Order
+from lastgood.control.starting import Order
 from lastgood.domain.change import EvidenceStep
 
 LONG = msgspec.structs.replace(PLAN, steps=(msgspec.structs.replace(PLAN.steps[0], duration=10_000.0),))

@@ -33,11 +33,12 @@ from lastgood.control.readiness import ReadinessWatch
 from lastgood.control.readiness_news import ReadinessNews
 from lastgood.control.registry import Registry
 from lastgood.control.rehearse import Rehearser
-from lastgood.control.releases import Order, Releases
+from lastgood.control.releases import Releases
 from lastgood.control.residents import Residents
 from lastgood.control.rollback import Rollback
 from lastgood.control.routes import host_key
 from lastgood.control.serving_plan import ServingPlans
+from lastgood.control.starting import Order, Starting
 from lastgood.control.views import Views
 from lastgood.control.way_back import WaysBack
 from lastgood.control.way_back_links import Prover
@@ -374,14 +375,19 @@ class World:
         )
         self.commands = Releases(
             releases=self.store,
-            traffic=self.traffic,
-            registry=self.registry,
-            blobs=self.blobs,
+            starting=Starting(
+                releases=self.store,
+                traffic=self.traffic,
+                registry=self.registry,
+                blobs=self.blobs,
+                executor=self.executor,
+                settings=settings,
+                live=self.live,
+                readiness=self.readiness,
+            ),
             executor=self.executor,
             observer=self.observer,
             rollback=self.rollback,
-            settings=settings,
-            live=self.live,
             readiness=self.readiness,
             wake=lambda: None,
         )

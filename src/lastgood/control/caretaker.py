@@ -118,7 +118,8 @@ class Caretaker:
 
     def _due(self, row: Kept) -> DataTask | None:
         if row.freed_by:
-            return DataTask.FREE
+            capturing = self._desk.busy(row.source, DataTask.CAPTURE, row.token)
+            return None if capturing else DataTask.FREE
         if row.kind is KeptKind.QUARANTINE:
             return DataTask.COUNT if row.quarantine is None else None
         if row.kind is not KeptKind.STAGED:

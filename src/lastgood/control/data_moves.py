@@ -63,7 +63,9 @@ def prepare(release: Release, deployment: Deployment, seen: Situation) -> Move |
     work = seen.data
     match data.stage:
         case DataStage.CAPTURING if work.error is not None:
-            return Move(event=Event.ABORT, cause=f"{plan.source} could not be captured: {work.error}")
+            failed = {"data": msgspec.structs.replace(data, error=work.error)}
+            cause = f"{plan.source} could not be captured: {work.error}"
+            return Move(event=Event.ABORT, cause=cause, changes=failed)
         case DataStage.CAPTURING if work.snapshot is not None:
             captured = msgspec.structs.replace(data, stage=DataStage.CAPTURED, snapshot=work.snapshot)
             rows = sum(work.snapshot.rows.values())

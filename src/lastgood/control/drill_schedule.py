@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lastgood.control.drill import Drills
+from lastgood.control.lookup import under_way
 from lastgood.control.serving_plan import ServingPlans
 from lastgood.control.way_back import WaysBack
 from lastgood.domain.deployment import Deployment
@@ -70,14 +71,11 @@ class DrillSchedule:
         """Whether a release is under way here, or on the data that the drill would stage."""
         snapshot = self._ways.of(deployment).snapshot
         source = None if snapshot is None else snapshot.source
-        for other in self._releases.deployments():
-            release = None if other.release is None else self._releases.release(other.release)
-            if release is None:
-                continue
-            data = release.plan.data
-            if other.name == deployment.name or (data is not None and data.source == source):
-                return True
-        return False
+        return any(
+            one.deployment == deployment.name
+            or (one.plan.data is not None and one.plan.data.source == source)
+            for one in under_way(self._releases)
+        )
 
 
 def told(due: float | None, now: float) -> str:

@@ -6,7 +6,16 @@ import msgspec
 
 from lastgood.domain.plan import OnRollback
 from lastgood.domain.release import Release
-from lastgood.domain.snapshot import DataProgress, DataStage, Kept, KeptKind, restore_token, snapshot_token
+from lastgood.domain.snapshot import (
+    DataProgress,
+    DataStage,
+    Kept,
+    KeptKind,
+    Schema,
+    Snapshot,
+    restore_token,
+    snapshot_token,
+)
 
 DATA_EVENTS: Final = {
     DataStage.CAPTURING: "lastgood.data.capture_started",
@@ -27,6 +36,8 @@ def kept_by(before: Release, after: Release, now: float) -> tuple[Kept, ...]:
     """
     old, data = before.data, after.data
     begun = before.id == 0
+    if after.terminal and data is not None and data.stage is DataStage.CAPTURING and not data.error:
+        return (_left_behind(after, data, now),)
     if data is None or data.snapshot is None or (old is not None and old.stage is data.stage and not begun):
         return ()
     row = Kept(
@@ -52,6 +63,35 @@ def kept_by(before: Release, after: Release, now: float) -> tuple[Kept, ...]:
         replaced = msgspec.structs.replace(row, token=token, kind=KeptKind.QUARANTINE, version=after.version)
         return (replaced,)
     return ()
+
+
+def _left_behind(after: Release, data: DataProgress, now: float) -> Kept:
+    """Return what a release leaves that ended while its data was being captured: to be freed once that is over."""
+    token = snapshot_token(after.id)
+    unknown = Snapshot(
+        token=token,
+        source=data.source,
+        provider="",
+        taken_at=now,
+        seconds=0.0,
+        size_bytes=0,
+        rows={},
+        schema=Schema(id=""),
+        digest="",
+    )
+    return Kept(
+        token=token,
+        kind=KeptKind.SNAPSHOT,
+        source=data.source,
+        model=after.model,
+        deployment=after.deployment,
+        release=after.id,
+        version=after.previous or 0,
+        at=now,
+        snapshot=unknown,
+        freed_by="lastgood",
+        freed_why="its release ended while it was being captured",
+    )
 
 
 def data_told(data: DataProgress) -> dict[str, Any]:

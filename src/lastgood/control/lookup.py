@@ -1,6 +1,7 @@
-"""Finding a deployment by its name, with an error that names the ones there are."""
+"""Finding a deployment by its name, with an error that names the ones there are; and what is under way."""
 
 from lastgood.domain.deployment import Deployment
+from lastgood.domain.release import Release
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import ReleaseStore
 
@@ -19,3 +20,9 @@ def deployment_named(releases: ReleaseStore, name: str) -> Deployment:
             "Check the name. A deployment is made by releasing a first version: lastgood release MODEL --version 1",
         )
     return found
+
+
+def under_way(releases: ReleaseStore) -> list[Release]:
+    """Return the releases under way of all deployments."""
+    found = (None if one.release is None else releases.release(one.release) for one in releases.deployments())
+    return [release for release in found if release is not None]

@@ -126,7 +126,8 @@ def roll_back(
     version serves on until its data is swapped: model and data go back together.
     """
     restoring = restores_data(release)
-    event = Event.ABORT if aborting and not restoring else Event.ROLL_BACK
+    at_once = aborting and not restoring and not migrates(release)
+    event = Event.ABORT if at_once else Event.ROLL_BACK
     changes: dict[str, Any] = {
         "reason": cause,
         "returning": True,
@@ -201,6 +202,11 @@ def restores_data(release: Release) -> bool:
         and data.touched
         and data.stage not in (DataStage.SWAPPED, DataStage.COUNTED)
     )
+
+
+def migrates(release: Release) -> bool:
+    """Whether its migration may be running: it has to be ended, and that seen, before the release may be over."""
+    return release.data is not None and release.data.stage is DataStage.MIGRATING
 
 
 def _touched(release: Release, seen: Situation) -> dict[str, Any]:

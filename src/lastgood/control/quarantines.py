@@ -5,7 +5,7 @@ from typing import Final
 from lastgood.control.caretaker import Caretaker
 from lastgood.control.execute import Executor
 from lastgood.control.live_data import LiveData
-from lastgood.control.lookup import deployment_named
+from lastgood.control.lookup import deployment_named, under_way
 from lastgood.control.moves import Move
 from lastgood.control.quarantine_views import QuarantineView, RestoreResult, view_of
 from lastgood.control.settling import Settling
@@ -174,7 +174,7 @@ class Quarantines:
         return row.quarantine
 
     def _check_free(self, row: Kept, deployment: Deployment) -> None:
-        for release in self._under_way():
+        for release in under_way(self._releases):
             data = release.plan.data
             if release.deployment == deployment.name or (data is not None and data.source == row.source):
                 raise LastgoodError(
@@ -205,7 +205,7 @@ class Quarantines:
                 )
 
     def _check_unused(self, row: Kept) -> None:
-        for release in self._under_way():
+        for release in under_way(self._releases):
             snapshot = None if release.data is None else release.data.snapshot
             if snapshot is not None and (snapshot.source, snapshot.token) == (row.source, row.token):
                 raise LastgoodError(
@@ -221,14 +221,6 @@ class Quarantines:
                     f"The rows of {other.token} are still being compared with {row.token}.",
                     "Wait a moment; 'lastgood serve' counts them.",
                 )
-
-    def _under_way(self) -> list[Release]:
-        found = []
-        for deployment in self._releases.deployments():
-            release = None if deployment.release is None else self._releases.release(deployment.release)
-            if release is not None:
-                found.append(release)
-        return found
 
     def _view(self, row: Kept) -> QuarantineView:
         label = self._executor.version(row.model, row.version).label

@@ -4,40 +4,21 @@ from collections.abc import Callable
 
 import msgspec
 
-from lastgood.control import preflight
 from lastgood.control.execute import Executor
-from lastgood.control.history import baseline_of, told_of
-from lastgood.control.live_data import LiveData
 from lastgood.control.lookup import deployment_named
-from lastgood.control.moves import Move, advance, promote, restores_data
+from lastgood.control.moves import Move, advance, migrates, promote, restores_data
 from lastgood.control.observe import Observer
 from lastgood.control.promotion import missing
 from lastgood.control.readiness import ReadinessWatch
-from lastgood.control.registry import Registry
 from lastgood.control.rollback import Rollback, RollbackResult
-from lastgood.domain.change import Change
+from lastgood.control.starting import Order, Starting
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.event import EventDraft
-from lastgood.domain.plan import Plan, Strategy, built_in
-from lastgood.domain.release import Event, Hold, HoldReason, Override, Phase, Release, Rule
-from lastgood.domain.version import Version, check_name
+from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release, Rule
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import Blobs, ReleaseStore, TrafficStore
-from lastgood.settings import Settings
+from lastgood.ports import ReleaseStore
 
 _TRIES = 20
 _STEERABLE = (Phase.PROGRESSING, Phase.PAUSED)
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to release ``version`` (number or label) of ``model`` to ``deployment``."""
-
-    model: str
-    version: str
-    deployment: str | None = None
-    plan: Plan | None = None
-    override: str | None = None
-    actor: str = ""
 
 
 class Releases:
@@ -47,49 +28,26 @@ class Releases:
         self,
         *,
         releases: ReleaseStore,
-        traffic: TrafficStore,
-        registry: Registry,
-        blobs: Blobs,
+        starting: Starting,
         executor: Executor,
         observer: Observer,
         rollback: Rollback,
-        settings: Settings,
-        live: LiveData,
         readiness: ReadinessWatch,
         wake: Callable[[], None],
     ) -> None:
         self._releases = releases
-        self._traffic = traffic
-        self._registry = registry
-        self._blobs = blobs
+        self._starting = starting
         self._executor = executor
         self._observer = observer
         self._rollback = rollback
-        self._settings = settings
-        self._live = live
         self._readiness = readiness
         self._wake = wake
 
     def start(self, order: Order) -> Release:
-        """Start a release, after every check that can be made before anything moves.
-
-        :raises LastgoodError: ``not_found``, ``conflict`` (another release is under way), ``refused`` (failed
-            bytes, no way back, artifact not intact) or ``untrusted``.
-        """
-        version = self._registry.resolve(order.model, order.version)
-        name = check_name(order.deployment or order.model, "deployment")
-        for _ in range(_TRIES):
-            change = self._start_of(order, version, name)
-            try:
-                stored = self._executor.commit(change)[1]
-            except LastgoodError as error:
-                if error.code is not Code.CONFLICT:
-                    raise
-                lost = error
-                continue  # somebody was first: read again, and name what stands in the way
-            self._wake()
-            return stored
-        raise lost
+        """Start a release: see :meth:`Starting.start`."""
+        release = self._starting.start(order)
+        self._wake()
+        return release
 
     def promote(self, name: str, *, full: bool, actor: str) -> Release:
         """Go to the next step at once, or with ``full`` straight to 100 %. A guardrail that held it is set aside."""
@@ -162,7 +120,7 @@ class Releases:
         deployment, release = self._steered(
             name, "abort", (Phase.PENDING, Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED)
         )
-        if release.phase in _STEERABLE or restores_data(release):
+        if release.phase in _STEERABLE or restores_data(release) or migrates(release):
             self._rollback.to_version(name, reason=reason, keep=True, actor=actor, aborting=True)
             return self._releases.release(release.id) or release
         cause = f"aborted by {actor}: {reason}" if reason else f"aborted by {actor}"
@@ -194,86 +152,6 @@ class Releases:
         if move.event is Event.PROMOTE:
             changes.pop("tries", None)  # nothing is tried any more
         return msgspec.structs.replace(move, changes=changes)
-
-    def _start_of(self, order: Order, version: Version, name: str) -> Change:
-        """Return the change that starts a release of ``version``, once nothing stands in its way."""
-        found = self._releases.deployment(name)
-        deployment = found or Deployment(name=name, model=version.model)
-        preflight.check_free(deployment, version)
-        failure = self._registry.failures([version]).get(version.digest)
-        preflight.check_not_failed(version, failure, order.override)
-        preflight.check_trusted(version, self._settings)
-        preflight.check_takes_the_same(self._stable(deployment), version)
-        preflight.check_plan_trusted(release_plan := order.plan or built_in(Strategy.CANARY), self._settings)
-        if release_plan.data is not None:
-            preflight.check_data(release_plan.data, deployment, self._under_way(), self._live.desk.names())
-        preflight.check_fits(release_plan, version, self._live.misfits)
-        self._readiness.check_start(deployment, release_plan.data)
-        preflight.check_artifact(version, self._blobs)
-        release = self._draft(order, release_plan, deployment, version, overridden=failure is not None)
-        baseline = baseline_of(self._traffic, deployment, release_plan, release.created_at)
-        release = msgspec.structs.replace(release, baseline=baseline)
-        revision = 0 if found is None else found.revision + 1
-        return Change(
-            deployment=msgspec.structs.replace(deployment, revision=revision, release=0),
-            release=release,
-            events=(self._requested(release, version),),
-            notify=self._executor.channels(release),
-        )
-
-    def _under_way(self) -> list[Release]:
-        """Return the releases under way of all deployments."""
-        found = []
-        for deployment in self._releases.deployments():
-            release = None if deployment.release is None else self._releases.release(deployment.release)
-            if release is not None:
-                found.append(release)
-        return found
-
-    def _stable(self, deployment: Deployment) -> Version | None:
-        if deployment.stable is None:
-            return None
-        return self._executor.version(deployment.model, deployment.stable)
-
-    def _draft(
-        self, order: Order, plan: Plan, deployment: Deployment, version: Version, *, overridden: bool
-    ) -> Release:
-        now = self._executor.now()
-        override = None
-        if overridden and order.override:
-            override = Override(by=order.actor, reason=order.override)
-        return Release(
-            id=0,
-            deployment=deployment.name,
-            model=version.model,
-            version=version.number,
-            previous=deployment.stable,
-            plan=plan,
-            created_at=now,
-            created_by=order.actor,
-            phase_since=now,
-            cause=f"requested by {order.actor}",
-            override=override,
-        )
-
-    def _requested(self, release: Release, version: Version) -> EventDraft:
-        return EventDraft(
-            type="lastgood.release.requested",
-            at=release.created_at,
-            actor=release.created_by,
-            model=release.model,
-            deployment=release.deployment,
-            version=release.version,
-            data={
-                "to": release.phase.value,
-                "label": version.label,
-                "digest": version.digest,
-                "cause": release.cause,
-                "plan": msgspec.to_builtins(release.plan),
-                "override": None if release.override is None else msgspec.to_builtins(release.override),
-                "baseline": told_of(release.baseline),
-            },
-        )
 
     def _steered(self, name: str, verb: str, phases: tuple[Phase, ...]) -> tuple[Deployment, Release]:
         deployment = deployment_named(self._releases, name)

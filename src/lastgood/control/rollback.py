@@ -6,11 +6,12 @@ import msgspec
 
 from lastgood.control.execute import Executor
 from lastgood.control.live_data import LiveData
-from lastgood.control.lookup import deployment_named
+from lastgood.control.lookup import deployment_named, under_way
 from lastgood.control.moves import restores_data, roll_back
 from lastgood.control.observe import Observer
 from lastgood.control.past_data import check_still_kept, way_back_of_data
 from lastgood.control.registry import Registry
+from lastgood.control.serving_plan import ServingPlans
 from lastgood.control.settling import Settling
 from lastgood.data_ports import KeptStore
 from lastgood.domain.deployment import Deployment
@@ -19,6 +20,7 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.ports import ReleaseStore
 
 _TRIES = 50
+_WITHOUT_TRAFFIC = (Phase.PENDING, Phase.VALIDATING)
 
 
 class RollbackResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ class Rollback:
         self._observer = observer
         self._live = live
         self._kept = kept
+        self._plans = ServingPlans(releases)
         self.settling = Settling(releases=releases, executor=executor, observer=observer)
 
     def to_version(
@@ -133,12 +136,26 @@ class Rollback:
         if move is None:
             raise self._no_way_back(deployment)
         if not restores_data(release):
-            self._check_fits(deployment, move.changes["target"])
+            if release.phase not in _WITHOUT_TRAFFIC:  # else the version gone back to serves all the time
+                self._check_fits(deployment, move.changes["target"])
         elif release.id == 0:
             with self._live.turn:
                 check_still_kept(self._kept, release)
+                self._check_data_free(release)
                 return self._executor.apply(deployment, release, move, actor=actor)[1]
         return self._executor.apply(deployment, release, move, actor=actor)[1]
+
+    def _check_data_free(self, release: Release) -> None:
+        """Refuse to bring data back that a release of another deployment is at work on."""
+        source = None if release.plan.data is None else release.plan.data.source
+        for other in under_way(self._releases):
+            if other.plan.data is not None and other.plan.data.source == source:
+                raise LastgoodError(
+                    Code.REFUSED,
+                    f"Release {other.id} of {other.deployment} is at work on the data source {source!r}, which this "
+                    "rollback brings back. Nothing was changed.",
+                    f"End that one first: lastgood rollback {other.deployment}",
+                )
 
     def _check_fits(self, deployment: Deployment, target: int | None) -> None:
         """Refuse a version that could not read the live data of today, which stays as it is."""
@@ -163,6 +180,11 @@ class Rollback:
             )
         now = self._executor.now()
         plan, data = way_back_of_data(self._releases, deployment, goal)
+        serving = self._plans.of(deployment)
+        if serving is not None:
+            plan = msgspec.structs.replace(
+                plan, notify=serving.notify, rollback_deadline=serving.rollback_deadline
+            )
         return Release(
             id=0,
             deployment=deployment.name,

@@ -3,7 +3,15 @@
 import msgspec
 
 from lastgood.control.data_moves import awaits_host, prepare, prepared
-from lastgood.control.moves import Move, Situation, first_traffic, promote, restores_data, roll_back
+from lastgood.control.moves import (
+    Move,
+    Situation,
+    first_traffic,
+    migrates,
+    promote,
+    restores_data,
+    roll_back,
+)
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Strategy
 from lastgood.domain.release import Event, Release, Rule
@@ -85,6 +93,6 @@ def _answered(seen: Situation) -> str:
 
 def _give_up(release: Release, deployment: Deployment, seen: Situation, cause: str) -> Move | None:
     """End a release that is nobody's fault before its candidate had traffic; its data goes back if it was migrated."""
-    if restores_data(release):
+    if restores_data(release) or migrates(release):
         return roll_back(release, deployment, seen, cause=cause, aborting=True)
     return Move(event=Event.ABORT, cause=cause)

@@ -16,7 +16,8 @@ class WayBack(msgspec.Struct, frozen=True, kw_only=True):
 
     ``snapshot`` is the state of the data that is restored with it (None: the data stays), ``staged`` whether that lies
     beside the live data already. ``gone`` says why the data of then cannot come back, ``one_way`` why the plan lets
-    nothing go back by itself; both are empty in the usual case.
+    nothing go back by itself; both are empty in the usual case. ``stays`` is whether the release has migrated data that
+    its plan leaves as it is: then it says so, too, where the version gone back to cannot read that.
     """
 
     deployment: Deployment
@@ -26,6 +27,7 @@ class WayBack(msgspec.Struct, frozen=True, kw_only=True):
     staged: bool = False
     gone: str = ""
     one_way: str = ""
+    stays: bool = False
 
 
 class WaysBack:
@@ -71,6 +73,8 @@ def _of_release(releases: ReleaseStore, deployment: Deployment, release: Release
     migrated = data.stage in (DataStage.MIGRATING, DataStage.MIGRATED)
     if plan.on_rollback is OnRollback.FREEZE and migrated:
         return msgspec.structs.replace(found, one_way=f"the migration of {plan.source} is one-way")
+    if plan.on_rollback is OnRollback.KEEP and migrated:
+        return msgspec.structs.replace(found, stays=True)
     if plan.on_rollback is not OnRollback.RESTORE or data.stage in (DataStage.SWAPPED, DataStage.COUNTED):
         return found
     return msgspec.structs.replace(found, snapshot=data.snapshot, staged=data.staged)

@@ -174,7 +174,7 @@ class Prover:
             then = "Bring the data back to that shape, or see why its source does not answer."
             if apart:
                 then = f"It does not stand in either when stable's host is away. {then}"
-            return _link(LinkName.CONTRACT, LinkState.BROKEN, lacking, then)
+            return _link(LinkName.CONTRACT, LinkState.BROKEN, lacking, then, accepted=way.stays)
         what = "it fits the live data" if version.needs else "it says of no data that it needs it"
         return _link(LinkName.CONTRACT, LinkState.OK, what)
 

@@ -76,7 +76,7 @@ class MigrationPrograms:
             )
 
     def end(self, name: str) -> None:
-        """End the program of that name and all it started, also one of an earlier process."""
+        """End the program of that name and all it started, also one of an earlier process; one that has not begun never does."""
         with self._lock:
             process = self._running.get(name)
             if process is None and name in self._ended:
@@ -96,6 +96,8 @@ class MigrationPrograms:
 
     def _start(self, name: str, argv: tuple[str, ...], said: int) -> subprocess.Popen[bytes]:
         with self._lock:
+            if name in self._ended:
+                raise LastgoodError(Code.UNAVAILABLE, f"{argv[0]!r} was ended before it began.", "Begin anew.")
             try:
                 process = subprocess.Popen(
                     argv,
@@ -114,7 +116,6 @@ class MigrationPrograms:
                     "Check that the server may run it.",
                 ) from None
             self._running[name] = process
-            self._ended.discard(name)
             self._note(name).write_bytes(
                 msgspec.json.encode(_Note(pid=process.pid, started=_started(process.pid) or ""))
             )

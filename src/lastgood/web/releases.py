@@ -1,7 +1,7 @@
 """Starting a release and looking at one."""
 
 from lastgood.bootstrap import Services
-from lastgood.control.releases import Order
+from lastgood.control.starting import Order
 from lastgood.control.views import ReleaseView
 from lastgood.domain.plan import Plan, built_in
 from lastgood.domain.plan_file import parse_plan

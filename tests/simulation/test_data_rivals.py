@@ -1,0 +1,179 @@
+"""Whoever moves data at one moment, ends a release in the middle of its work, or leaves data as it is: on a real SQLite file."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from test_data_release import AT_ONCE, DATA, Shop, _plan
+from world import PLAN
+
+from lastgood.control.starting import Order
+from lastgood.domain.plan import Channel, DataPlan, OnRollback, Plan
+from lastgood.domain.release import HoldReason, Phase
+from lastgood.domain.snapshot import DataStage
+from lastgood.errors import Code, LastgoodError
+from lastgood.store.outbox import SqlOutbox
+
+CHANNEL = Channel(webhook="http://127.0.0.1:9/x")
+ONLY_KEPT = msgspec.structs.replace(PLAN, data=DataPlan(source="features", on_rollback=OnRollback.KEEP))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """v1.0 serves and reads ``age``; v1.1 is registered and reads ``born``; another model may use the same data."""
+    made = Shop(tmp_path)
+    made.world.register("v1.0", model="other")
+    return made
+
+
+def other(plan: Plan) -> Order:
+    return Order(model="other", version="v1.0", plan=plan, actor="ben")
+
+
+def stage(shop: Shop, release: int) -> DataStage | None:
+    data = shop.world.release(release).data
+    return None if data is None else data.stage
+
+
+class Slow:
+    """Work that begins, and ends only when a test lets it."""
+
+    def __init__(self, then: Any = None) -> None:
+        self.begun, self.go, self._then = threading.Event(), threading.Event(), then
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.begun.set()
+        assert self.go.wait(60.0)
+        return None if self._then is None else self._then(*arguments)
+
+
+def test_of_two_that_want_the_same_data_at_one_moment_one_is_refused(shop: Shop) -> None:
+    """Both have passed every check before either is written; the second one to be written names the first."""
+    starting = shop.world.commands._starting
+    late = starting._start_of(other(ONLY_KEPT), shop.world.registry.resolve("other", "v1.0"), "other")
+    first = shop.start(_plan())
+    with pytest.raises(LastgoodError, match=f"Release {first} of churn is at work") as refused:
+        starting._begin(late, ONLY_KEPT)
+
+    assert refused.value.code is Code.CONFLICT
+    assert shop.world.store.deployment("other") is None
+
+
+def test_a_rollback_by_hand_does_not_swap_data_under_another_release(shop: Shop) -> None:
+    """It would bring back data that another deployment's release has captured: refused, naming that, and nothing moves."""
+    release = shop.start(msgspec.structs.replace(AT_ONCE, watch=1.0))
+    shop.turns(lambda: shop.phase(release) is Phase.SUCCEEDED)
+    running = shop.world.commands.start(other(ONLY_KEPT)).id
+    with pytest.raises(LastgoodError, match=f"Release {running} of other is at work") as refused:
+        shop.world.commands.roll_back("churn", version=None, reason="", keep=False, actor="ada")
+    during = (shop.world.stable(), shop.columns())
+    shop.world.commands.abort("other", reason="", actor="ben")
+    shop.world.commands.roll_back("churn", version=None, reason="", keep=False, actor="ada")
+
+    assert refused.value.code is Code.REFUSED
+    assert during == ("v1.1", ["id", "born"])
+    assert (shop.world.stable(), shop.columns()) == ("v1.0", ["id", "age"])
+
+
+def test_what_was_being_captured_for_a_release_that_ended_is_freed(shop: Shop) -> None:
+    """Nobody would know of that snapshot: it is noted when the release ends, and freed once the capture is over."""
+    world = shop.world
+    source = world.live.desk.source("features")
+    capture = Slow(source._inner.capture)
+    source._inner.capture = capture
+    release = shop.start(_plan())
+    while stage(shop, release) is not DataStage.CAPTURING or not capture.begun.is_set():
+        world.turn(0.2)
+    world.commands.abort("churn", reason="not today", actor="ada")
+    world.caretaker.look()
+    early = world.kept.kept(f"r{release}_snapshot")
+    capture.go.set()
+    world.settle_data()
+    (row,) = world.caretaker.looked_after([early], 60.0)
+
+    assert shop.phase(release) is Phase.ABORTED
+    assert early.freed_at is None
+    assert row.freed_at is not None
+    assert "while it was being captured" in row.freed_why
+    assert not list((shop.path.parent / "kept").glob(f"r{release}_snapshot*"))
+
+
+def test_a_capture_that_failed_leaves_nothing_to_free(shop: Shop) -> None:
+    """Its source has tidied up by itself, so the record is not troubled with it."""
+    shop.path.rename(shop.path.with_suffix(".away"))
+    release = shop.start(_plan())
+    shop.turns(lambda: shop.world.release(release).terminal)
+
+    assert shop.world.kept.kept(f"r{release}_snapshot") is None
+
+
+@pytest.mark.parametrize("on_rollback", [OnRollback.KEEP, OnRollback.FREEZE])
+def test_an_abort_ends_the_migration_before_the_release_is_over(shop: Shop, on_rollback: OnRollback) -> None:
+    """The data stays as it is, but nothing goes on changing it in the dark; stable serves all the time."""
+    world, migrate = shop.world, Slow()
+    world.programs.known["migrate"] = migrate
+    release = shop.start(_plan(msgspec.structs.replace(DATA, on_rollback=on_rollback)))
+    while stage(shop, release) is not DataStage.MIGRATING or not migrate.begun.is_set():
+        world.turn(0.2)
+    world.programs.ended.clear()
+    world.commands.abort("churn", reason="not today", actor="ada")
+    ended = list(world.programs.ended)
+    migrate.go.set()
+    world.settle_data()
+
+    assert shop.phase(release) is Phase.ABORTED
+    assert f"release-{release}-migration" in ended
+    assert world.routed() == "v1.0"
+    types = [event.type for event in world.journal.events(deployment="churn") if event.release == release]
+    assert types[-2:] == ["lastgood.release.rollback_started", "lastgood.release.aborted"]
+
+
+def test_an_abort_before_any_traffic_asks_for_no_fit(shop: Shop) -> None:
+    """Stable serves on whatever became of the data: who ends the release changes nothing for its callers."""
+    world = shop.world
+    world.fleet.slow.add(world.key("v1.1"))
+    release = shop.start(_plan(msgspec.structs.replace(DATA, on_rollback=OnRollback.KEEP)))
+    shop.turns(lambda: stage(shop, release) is DataStage.MIGRATED)
+    world.commands.roll_back("churn", version=None, reason="", keep=True, actor="ada")
+
+    assert world.release(release).terminal
+    assert (world.stable(), shop.columns()) == ("v1.0", ["id", "born"])
+
+
+def test_a_migration_that_the_version_before_cannot_read_does_not_lock_a_release_up(shop: Shop) -> None:
+    """With ``keep`` the plan says that the data stays: readiness says no and holds nothing, a guardrail holds and tells."""
+    release = shop.start(_plan(msgspec.structs.replace(DATA, on_rollback=OnRollback.KEEP)))
+
+    def progressing() -> bool:
+        shop.world.readiness.of("churn", fresh=True)
+        return shop.phase(release) is Phase.PROGRESSING
+
+    shop.turns(progressing)
+    found = shop.world.readiness.of("churn", fresh=True)
+    shop.turn(0.2)
+    before = shop.phase(release)
+    shop.world.reports.feed(release, 0, (100, 60), (900, 0))
+    shop.turn(1.0)
+    held = shop.world.release(release).hold
+
+    assert [(link.name.value, link.accepted) for link in found.broken] == [("data contract", True)]
+    assert before is Phase.PROGRESSING
+    assert held is not None
+    assert held.reason is HoldReason.GUARDRAIL
+    assert "the version before does not fit it" in held.message
+
+
+def test_a_rollback_by_hand_is_told_to_the_plan_that_serves(shop: Shop) -> None:
+    """The channels and the deadline are those of the plan by which the version was released."""
+    plan = msgspec.structs.replace(AT_ONCE, watch=1.0, notify=(CHANNEL,), rollback_deadline=77.0)
+    release = shop.start(plan)
+    shop.turns(lambda: shop.phase(release) is Phase.SUCCEEDED)
+    result = shop.world.commands.roll_back("churn", version=None, reason="", keep=False, actor="ada")
+    due = SqlOutbox(shop.world.database).due(shop.world.clock + 99.0, limit=1_000)
+    told = [event.type for delivery, event in due if event.release == result.release]
+
+    assert shop.world.release(result.release).plan.rollback_deadline == 77.0
+    assert told[0] == "lastgood.release.rollback_started"
+    assert told[-1] == "lastgood.release.rolled_back"
