@@ -316,29 +316,35 @@ def stored(project: Project) -> list[str]:
     return sorted(path.name for path in blobs.rglob("*") if path.is_file()) if blobs.exists() else []
 
 
-def test_what_is_no_model_is_not_registered(fresh: Project) -> None:
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Give a project without a server in which nothing is ever registered."""
+    return Project(tmp_path_factory.mktemp("empty"))
+
+
+def test_what_is_no_model_is_not_registered(empty: Project) -> None:
     """Exit 2 and a way out for a file that only has the name of a model; nothing is kept."""
-    (fresh.folder / "model.onnx").write_bytes(b"\x08\x08 this is no graph")
-    (fresh.folder / "model.bin").write_bytes(b"\0" * 100)
-    (fresh.folder / "empty.onnx").write_bytes(b"")
+    (empty.folder / "model.onnx").write_bytes(b"\x08\x08 this is no graph")
+    (empty.folder / "model.bin").write_bytes(b"\0" * 100)
+    (empty.folder / "empty.onnx").write_bytes(b"")
     for name, words in (
         ("model.onnx", "not an ONNX model"),
         ("empty.onnx", "model"),
         ("model.bin", "--format"),
     ):
-        refused = fresh.cli("register", "churn", name, "--label", "v1.0", expect=2)
+        refused = empty.cli("register", "churn", name, "--label", "v1.0", expect=2)
         assert words in refused.stderr
         assert "next:" in refused.stderr
-    assert "none" in fresh.cli("versions", "churn", expect=1).stderr
-    assert stored(fresh) == []
+    assert "none" in empty.cli("versions", "churn", expect=1).stderr
+    assert stored(empty) == []
 
 
 @pytest.mark.parametrize("label", ["final", "latest", "v2-new", "prod", "backup", "7", "v1/0"])
-def test_a_label_that_names_no_order_is_refused(fresh: Project, models: Path, label: str) -> None:
+def test_a_label_that_names_no_order_is_refused(empty: Project, models: Path, label: str) -> None:
     """Exit 2, with what to use instead."""
-    refused = fresh.cli("register", "churn", str(models / "v1.0.onnx"), "--label", label, expect=2)
+    refused = empty.cli("register", "churn", str(models / "v1.0.onnx"), "--label", label, expect=2)
     assert re.search(r"Use .*v\d", refused.stderr)
-    assert stored(fresh) == []
+    assert stored(empty) == []
 
 
 def test_the_same_bytes_twice_are_one_artifact(fresh: Project, models: Path) -> None:

@@ -6,7 +6,9 @@ import pytest
 from project import eventually, serving
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 512], ids=["empty", "zeros"])
+@pytest.mark.parametrize(
+    "content", [pytest.param(b"", id="empty"), pytest.param(b"\0" * 512, id="zeros", marks=pytest.mark.slow)]
+)
 def test_a_server_starts_over_broken_files_and_serves(tmp_path: Path, content: bytes) -> None:
     """With every small file of the run folder lost, 'serve' starts, announces itself and answers as before."""
     with serving(tmp_path) as project:

@@ -65,6 +65,7 @@ def test_a_lost_payload_heals_at_the_next_start(project: Project) -> None:
     assert _served(project) == "1"
 
 
+@pytest.mark.slow  # a deep folder's command does so, too
 def test_another_temporary_folder_is_the_same_server(
     project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -190,8 +190,8 @@ def test_contradicting_signature_is_refused(tmp_path: Path) -> None:
 
 def test_inspection_reads_signatures_and_refuses_what_is_no_model(tmp_path: Path) -> None:
     """Registration learns the signature in a process apart, and says what to do with a file that is no model."""
-    onnx = inspect_artifact(save_onnx(tmp_path), Format.ONNX)
-    skops = inspect_artifact(save_skops(tmp_path), Format.SKOPS)
+    onnx = inspect_artifact(save_onnx(tmp_path), Format.ONNX, timeout=600.0)
+    skops = inspect_artifact(save_skops(tmp_path), Format.SKOPS, timeout=600.0)
     source = save_source(tmp_path, DOUBLE)
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"not a model")
@@ -208,11 +208,11 @@ def test_inspection_reads_signatures_and_refuses_what_is_no_model(tmp_path: Path
     ]
     for kind in (Format.ONNX, Format.SKOPS):
         with pytest.raises(LastgoodError) as caught:
-            inspect_artifact(junk, kind)
+            inspect_artifact(junk, kind, timeout=600.0)
         assert caught.value.code is Code.INVALID
         assert caught.value.next_step
     with pytest.raises(LastgoodError, match="zipmap"):
-        inspect_artifact(save_onnx(tmp_path, zipmap=True), Format.ONNX)
+        inspect_artifact(save_onnx(tmp_path, zipmap=True), Format.ONNX, timeout=600.0)
 
 
 def test_fixed_batch_onnx_serves_pipelined_rows(tmp_path: Path) -> None:
