@@ -146,8 +146,13 @@ def _seen(found: os.stat_result, target: str, *, linking: bool) -> Seen:
 
 def bytes_on_disk(root: Path, seen: Look) -> int:
     """Return the room that the files take: less than their sizes where they have holes."""
-    files = [(root / path).lstat() for path, each in seen.items() if each.kind == FILE]
-    return sum(min(found.st_size, found.st_blocks * _BLOCK) for found in files)
+    total = 0
+    for path, each in seen.items():
+        if each.kind == FILE:
+            with contextlib.suppress(FileNotFoundError):  # gone since the look
+                found = os.lstat(os.path.join(root, path))  # noqa: PTH118  # many calls; Path is slow
+                total += min(found.st_size, found.st_blocks * _BLOCK)
+    return total
 
 
 def plain(text: str) -> str:
