@@ -96,6 +96,8 @@ def test_a_lock_file_and_an_older_cache_are_read(rig: DvcRig, tmp_path: Path) ->
     [
         ("outs: [", "read"),
         ("- 1", "record"),
+        ("outs: 3", "does not track"),
+        ("[" * 20_000, "read"),
         ("outs:\n- {path: other, md5: 0123456789abcdef0123456789abcdef.dir}", "does not track"),
         ("outs:\n- {path: live data, md5: 0123456789abcdef0123456789abcdef}", "folder"),
         ("outs:\n- {path: live data, md5: ../../../etc/passwd.dir}", "folder"),
@@ -104,6 +106,15 @@ def test_a_lock_file_and_an_older_cache_are_read(rig: DvcRig, tmp_path: Path) ->
 def test_a_record_that_says_something_else_is_refused(rig: DvcRig, text: str, named: str) -> None:
     """A damaged or foreign record is named; it leads nowhere outside the cache."""
     record(rig).write_text(text)
+    assert named in failed(Code.INVALID, lambda: rig.source().capture("kept")).message
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("[cache]\ndir = a\0b\n", "no possible folder"), ("[cache]\n[cache]\n", "read")]
+)
+def test_a_configuration_that_cannot_be_is_refused(rig: DvcRig, text: str, named: str) -> None:
+    """A damaged configuration of the project is named instead of being guessed at."""
+    (rig.path.parent / ".dvc" / "config").write_text(text)
     assert named in failed(Code.INVALID, lambda: rig.source().capture("kept")).message
 
 

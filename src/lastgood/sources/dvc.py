@@ -69,7 +69,7 @@ class DvcShelf:
         try:
             with record.open(encoding="utf-8") as file:
                 given = yaml.safe_load(file)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
             raise _odd_record(record, "cannot be read") from None
         for out in _outs(given, record):
             if Path(os.path.normpath(record.parent / str(out.get("path")))) == self._path:
@@ -138,8 +138,8 @@ def _outs(given: Any, record: Path) -> list[dict[str, Any]]:
     if not isinstance(given, dict):
         raise _odd_record(record, "is no record of DVC's")
     holders = [given, *(given["stages"].values() if isinstance(given.get("stages"), dict) else ())]
-    outs = [out for each in holders if isinstance(each, dict) for out in each.get("outs") or ()]
-    return [out for out in outs if isinstance(out, dict)]
+    lists = [each.get("outs") for each in holders if isinstance(each, dict)]
+    return [out for outs in lists if isinstance(outs, list) for out in outs if isinstance(out, dict)]
 
 
 def _configured(root: Path) -> Path | None:
@@ -151,6 +151,8 @@ def _configured(root: Path) -> Path | None:
         except (configparser.Error, UnicodeDecodeError):
             raise _odd_record(root / ".dvc" / name, "cannot be read") from None
         given = reader.get("cache", "dir", fallback=None)
+        if given and "\0" in given:
+            raise _odd_record(root / ".dvc" / name, "names no possible folder for the cache")
         if given:
             return Path(os.path.normpath(root / ".dvc" / given))
     return None
