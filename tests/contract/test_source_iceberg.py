@@ -118,6 +118,18 @@ def test_a_table_that_was_never_written_comes_back_empty(tmp_path: Path, catalog
     assert ids(catalog) == []
 
 
+def test_another_table_of_the_same_name_is_not_emptied(tmp_path: Path, catalog: SqlCatalog) -> None:
+    """A snapshot of a table that was dropped is not put back over the one that has its name now, not even an empty one."""
+    empty = source(tmp_path).capture("empty")
+    source(tmp_path).stage_restore(empty, "back")
+    catalog.drop_table(NAME)
+    catalog.create_table(NAME, SCHEMA)
+    append(catalog, 1)
+    for act in (lambda: source(tmp_path).verify(empty), lambda: source(tmp_path).swap("back")):
+        assert "another one" in failed(Code.NOT_FOUND, act).message
+    assert ids(catalog) == [1]
+
+
 def test_a_tag_keeps_a_snapshot_from_being_expired(tmp_path: Path, catalog: SqlCatalog) -> None:
     """Expiring leaves what is captured and what was replaced, until it is released."""
     append(catalog, 1)

@@ -29,6 +29,7 @@ from lastgood.sources.lake_state import State, Swap
 from lastgood.sources.streams import stream_digest
 
 _SHOWN_CHARACTERS: Final = 200
+_TABLE: Final = "table"  # its own id, as others may come to have its name
 
 
 class IcebergTable:
@@ -50,6 +51,12 @@ class IcebergTable:
     def at(self, place: dict[str, Any]) -> State:
         """See the protocol. The snapshot may have expired, if its tag was removed."""
         with self._opened() as table:
+            if place.get(_TABLE, str(table.metadata.table_uuid)) != str(table.metadata.table_uuid):
+                raise LastgoodError(
+                    Code.NOT_FOUND,
+                    f"The table of data source {self._source!r} is another one than then: it was dropped and made anew.",
+                    "Its snapshots went with it; capture again.",
+                )
             return self._state(table, msgspec.convert(place, Place))
 
     def batches(self, state: State, only: frozenset[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -131,7 +138,7 @@ class IcebergTable:
                 files[each.file_path] = each.file_size_in_bytes
                 deletes.setdefault(task.file.file_path, []).append(each.file_path)
         return State(
-            place=msgspec.to_builtins(place),
+            place={**msgspec.to_builtins(place), _TABLE: str(table.metadata.table_uuid)},
             columns=tuple(Column(field.name, str(field.field_type)) for field in schema.fields),
             files=files,
             also=msgspec.json.encode([place, deletes], order="sorted").decode() if deletes else "",
