@@ -19,7 +19,7 @@ from lastgood.wire.process import end_with_parent
 
 _POLL_SECONDS: Final = 0.1
 _FAREWELL_SECONDS: Final = 2.0
-_NICE: Final = 10
+_NICE: Final = 15
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: ending.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides in which order its children end
-    os.nice(_NICE)  # what serves comes first
+    os.nice(_NICE)  # what serves comes first; a log that cannot follow drops, and says so
     run(msgspec.json.decode(path.read_bytes(), type=Settings), ending)
 
 
