@@ -15,6 +15,7 @@ from lastgood.control.drill import Drills
 from lastgood.control.drill_schedule import DrillSchedule
 from lastgood.control.execute import Executor
 from lastgood.control.golden import GoldenChecks
+from lastgood.control.hindsight import Hindsight
 from lastgood.control.history import Recorder
 from lastgood.control.labels import Labels
 from lastgood.control.live_data import LiveData
@@ -68,6 +69,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     releases: Releases
     rollback: Rollback
     views: Views
+    hindsight: Hindsight
     traffic: TrafficViews
     controller: Controller
     dispatcher: Dispatcher
@@ -228,12 +230,16 @@ def open_services(settings: Settings) -> Services:
         kept=out.kept,
     )
     predictions = PredictionLog(settings.prediction_log)
+    views = _views(out, inside)
     return Services(
         settings=settings,
         registry=registry,
         releases=_releases(settings, out, inside, registry, rollback),
         rollback=rollback,
-        views=_views(out, inside),
+        views=views,
+        hindsight=Hindsight(
+            releases=out.releases, journal=out.journal, observer=inside.observer, views=views
+        ),
         traffic=TrafficViews(releases=out.releases, traffic=out.traffic),
         controller=inside.controller,
         dispatcher=dispatcher,

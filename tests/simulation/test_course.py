@@ -24,7 +24,7 @@ def world() -> World:
 def test_the_plan_of_the_release_ends_as_the_release_did(world: World) -> None:
     """Replayed by its own plan, a release is rolled back on the same guardrail, in the same words."""
     release = world.release(2)
-    found = world.views.replay(2, release.plan)
+    found = world.hindsight.replay(2, release.plan)
 
     assert release.phase.value == "rolled_back"
     assert found.rolled_back
@@ -38,7 +38,7 @@ def test_a_plan_that_only_alerts_goes_on_to_the_end(world: World) -> None:
     guardrails = tuple(
         msgspec.structs.replace(one, on_fail=OnFail.ALERT) for one in world.release(2).plan.guardrails
     )
-    found = world.views.replay(2, msgspec.structs.replace(PLAN, guardrails=guardrails))
+    found = world.hindsight.replay(2, msgspec.structs.replace(PLAN, guardrails=guardrails))
 
     assert not found.rolled_back
     assert [(one.guardrail, one.follows) for one in found.turns] == [("errors", "alert")]
@@ -48,7 +48,7 @@ def test_a_plan_that_only_alerts_goes_on_to_the_end(world: World) -> None:
 def test_a_hard_limit_of_another_plan_fires_earlier_or_later_by_its_samples(world: World) -> None:
     """The limit is judged once its own min_samples are reached, whatever the recorded plan said."""
     limit = Guardrail(name="at once", metric=Metric.ERRORS, maximum=0.01, min_samples=20)
-    found = world.views.replay(2, msgspec.structs.replace(PLAN, guardrails=(limit,)))
+    found = world.hindsight.replay(2, msgspec.structs.replace(PLAN, guardrails=(limit,)))
 
     assert (found.rolled_back, found.candidate_requests, found.turns[-1].strata) == (True, 20, 1)
 
@@ -56,7 +56,7 @@ def test_a_hard_limit_of_another_plan_fires_earlier_or_later_by_its_samples(worl
 def test_fewer_steps_than_were_recorded_take_the_later_ones_for_the_last(world: World) -> None:
     """Stages of the recorded plan have a place in the other one; nothing is left out."""
     one = Step(kind=StepKind.WEIGHT, weight=1000, duration=1.0)
-    found = world.views.replay(2, msgspec.structs.replace(PLAN, steps=(one,)))
+    found = world.hindsight.replay(2, msgspec.structs.replace(PLAN, steps=(one,)))
 
     assert {turn.stage for turn in found.turns} == {0}
 
@@ -67,7 +67,7 @@ def test_what_was_not_recorded_is_named(world: World) -> None:
         Guardrail(name="health", metric=Metric.HEALTH),
         Guardrail(name="low", metric=Metric.COUNTER, counter="low_confidence", share=0.5),
     )
-    found = world.views.replay(2, msgspec.structs.replace(PLAN, guardrails=more))
+    found = world.hindsight.replay(2, msgspec.structs.replace(PLAN, guardrails=more))
 
     assert found.not_replayed.keys() == {"health", "low"}
     assert "low_confidence" in found.not_replayed["low"]
@@ -76,5 +76,5 @@ def test_what_was_not_recorded_is_named(world: World) -> None:
 def test_a_release_that_does_not_exist_is_not_found(world: World) -> None:
     """The number is named."""
     with pytest.raises(LastgoodError) as caught:
-        world.views.replay(99, PLAN)
+        world.hindsight.replay(99, PLAN)
     assert caught.value.code is Code.NOT_FOUND

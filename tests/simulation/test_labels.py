@@ -85,7 +85,7 @@ def test_a_candidate_without_errors_is_rolled_back_on_recall(world: World) -> No
     assert over.phase is Phase.ROLLED_BACK
     assert over.evidence["guardrail"] == "recall"
     assert over.evidence["candidate"]["value"] < 0.75 < over.evidence["stable"]["value"]
-    found = world.views.recompute(release.id)
+    found = world.hindsight.recompute(release.id)
     assert found.findings
     assert found.strata > 0
 
@@ -165,7 +165,7 @@ def test_a_new_controller_counts_no_label_twice(world: World) -> None:
     world.turn(2.0)
     numbers = world.views.release(release.id).findings[-1]["numbers"]
     assert numbers["candidate"]["labelled"] + numbers["stable"]["labelled"] == 100
-    assert world.views.recompute(release.id).strata == numbers["strata"]
+    assert world.hindsight.recompute(release.id).strata == numbers["strata"]
 
 
 def test_rows_that_cannot_be_read_are_an_error_and_never_pass(world: World) -> None:

@@ -45,14 +45,14 @@ def change(world: World, *statements: str) -> None:
 
 def refused(world: World, release: int) -> LastgoodError:
     with pytest.raises(LastgoodError) as caught:
-        world.views.recompute(release)
+        world.hindsight.recompute(release)
     assert caught.value.code is Code.CORRUPT
     return caught.value
 
 
 def test_what_nobody_changed_is_the_same(world: World) -> None:
     """Rollback and promotion alike: every stratum is folded again and every sealed number compared."""
-    rolled_back, promoted = world.views.recompute(2), world.views.recompute(3)
+    rolled_back, promoted = world.hindsight.recompute(2), world.hindsight.recompute(3)
 
     assert world.release(2).phase.value == "rolled_back"
     assert rolled_back.strata == len(list(world.evidence.strata(2))) > 1
@@ -64,7 +64,7 @@ def test_what_nobody_changed_is_the_same(world: World) -> None:
 
 def test_a_release_without_counts_has_nothing_to_differ(world: World) -> None:
     """The first version was promoted at once: no stratum, no finding."""
-    found = world.views.recompute(1)
+    found = world.hindsight.recompute(1)
 
     assert (found.strata, found.findings, found.log) == (0, 0, None)
 
@@ -72,7 +72,7 @@ def test_a_release_without_counts_has_nothing_to_differ(world: World) -> None:
 def test_a_release_that_does_not_exist_is_not_found(world: World) -> None:
     """The number is named."""
     with pytest.raises(LastgoodError) as caught:
-        world.views.recompute(99)
+        world.hindsight.recompute(99)
     assert caught.value.code is Code.NOT_FOUND
 
 
@@ -163,7 +163,7 @@ def test_one_change_shows_and_is_named(world: World, name: str) -> None:
 
     assert told in refused(world, 3).message
     if name != "a number in an event":
-        assert world.views.recompute(2).strata > 1, "the other release is untouched"
+        assert world.hindsight.recompute(2).strata > 1, "the other release is untouched"
 
 
 def test_a_number_in_an_event_shows_even_under_a_new_seal(world: World) -> None:

@@ -133,7 +133,7 @@ def test_every_end_seals_all_strata(ending: str) -> None:
     assert world.release(2).terminal
     kind = {"aborted": "aborted", "succeeded": "succeeded"}.get(ending, "rolled_back")
     event = last(world, f"release.{kind}")
-    found = world.views.recompute(2)
+    found = world.hindsight.recompute(2)
 
     assert (event.data["strata"], event.data["log"]) == (found.strata, found.log)
     assert found.strata >= 6

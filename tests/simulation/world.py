@@ -24,6 +24,7 @@ from lastgood.control.drill import Drills
 from lastgood.control.drill_schedule import DrillSchedule
 from lastgood.control.execute import Executor
 from lastgood.control.golden import Ask, GoldenChecks
+from lastgood.control.hindsight import Hindsight
 from lastgood.control.history import Recorder
 from lastgood.control.labels import Labels
 from lastgood.control.live_data import LiveData
@@ -400,6 +401,13 @@ class World:
             executor=self.executor,
             observer=self.observer,
             readiness=self.readiness.last,
+            now=lambda: self.clock,
+        )
+        self.hindsight = Hindsight(
+            releases=self.store,
+            journal=self.journal,
+            observer=self.observer,
+            views=self.views,
             now=lambda: self.clock,
         )
         self.executor.resume()

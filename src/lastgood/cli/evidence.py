@@ -41,7 +41,7 @@ def sealed_lines(evidence: Mapping[str, Any]) -> list[str]:
 def _block(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[Any]:
     verdict = finding["verdict"] + (", dry run: nothing follows" if finding["dry_run"] else "")
     head = styled(f"  {finding['guardrail']}: {verdict}", verdict_style(finding["verdict"]))
-    rows = [(f"    {name}", value) for name, value in _rows(finding, baseline)]
+    rows = [(f"    {name}", value) for name, value in evidence_rows(finding, baseline)]
     return ["", head, grid([(styled(name, "dim"), value) for name, value in rows])]
 
 
@@ -60,7 +60,8 @@ def baseline_lines(baseline: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[tuple[str, str]]:
+def evidence_rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values of what one guardrail rests on."""
     numbers = finding["numbers"]
     rows = [("says", finding["sentence"].removeprefix(f"{finding['guardrail']}: "))]
     if "candidate" not in numbers:

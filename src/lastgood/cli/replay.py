@@ -56,7 +56,7 @@ def replay(session: Session, file: Path, number: int | None, outcomes: Path | No
         found, of = _over_table(plan, outcomes), str(outcomes)
     else:
         with session.services() as services:
-            found = services.views.replay(number or 0, plan)
+            found = services.hindsight.replay(number or 0, plan)
         of = f"release {number}"
     session.output.result(msgspec.to_builtins(found), *_told(found, file, of))
 

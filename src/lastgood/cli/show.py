@@ -1,5 +1,6 @@
 """``show``: one version, or one release, whole."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,22 +10,55 @@ from lastgood.cli.evidence import baseline_lines, sealed_lines
 from lastgood.cli.output import sheet, styled
 from lastgood.cli.session import Session
 from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name, short_digest, size
+from lastgood.errors import Code, LastgoodError
 
 
 @command("show")
 @click.argument("model", metavar="MODEL|release")
 @click.argument("version", metavar="VERSION|NUMBER")
-def show(session: Session, model: str, version: str) -> None:
+@click.option(
+    "--report",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of a release: write a page of its own, .html (needs no network) or .md (for a ticket).",
+)
+def show(session: Session, model: str, version: str, report: Path | None) -> None:
     """Show a version, or a release by its number.
 
-    For example: 'lastgood show churn v1.1', 'lastgood show release 12'.
+    For example: 'lastgood show churn v1.1', 'lastgood show release 12', 'lastgood show release 12 --report out.html'.
     """
+    if report is not None:
+        _write(session, model, version, report)
+        return
     if model == "release":
         found = session.read("releases", version, evidence=True)
         session.output.result(found, sheet(_release(found)))
         return
     found = session.read("models", model, "versions", version)
     session.output.result(found, sheet(_version(found)))
+
+
+def _write(session: Session, model: str, number: str, file: Path) -> None:
+    """Write the page of a release, whole or not at all."""
+    from lastgood.cli.release_page import render
+
+    if model != "release" or file.suffix not in (".html", ".md"):
+        raise LastgoodError(
+            Code.INVALID,
+            "A report is of a release, and goes to a file that ends in .html or .md.",
+            "Type: lastgood show release N --report out.html",
+        )
+    report = session.read("releases", number, "report")
+    page = render(report, as_html=file.suffix == ".html")
+    try:
+        beside = file.with_name(f".{file.name}.part")
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(file)
+    except OSError as error:
+        raise LastgoodError(
+            Code.STORAGE, f"{file} cannot be written: {error.strerror}.", "Name another file."
+        ) from None
+    session.output.result({"report": str(file), "release": report["release"]["id"]}, f"Wrote {file}.")
 
 
 def _version(found: dict[str, Any]) -> list[tuple[str, object]]:

@@ -69,7 +69,7 @@ def _evidence(session: Session, number: int | None, *, evidence: bool) -> None:
             f"Type: lastgood verify release {number or 'N'} --evidence",
         )
     with session.services() as services:
-        found = services.views.recompute(number)
+        found = services.hindsight.recompute(number)
     session.output.result(
         {"same": True, **msgspec.to_builtins(found)},
         f"The evidence of release {number} is intact.",

@@ -1,12 +1,11 @@
 """What a person or a program is shown: the present state and the past, as plain data."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from lastgood.analysis.course import Course, course
 from lastgood.control.execute import Executor
 from lastgood.control.history import told_of
 from lastgood.control.labels import with_pending
@@ -14,19 +13,16 @@ from lastgood.control.lookup import deployment_named
 from lastgood.control.observe import Observer
 from lastgood.control.promotion import waiting_for
 from lastgood.control.proof import prove_record, stable_at
-from lastgood.control.recompute import Recomputed, recompute
 from lastgood.control.routes import host_key
 from lastgood.domain.deployment import Deployment, StableEntry
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.plan import OnFail, Plan
+from lastgood.domain.plan import OnFail
 from lastgood.domain.readiness import Readiness
 from lastgood.domain.release import Kind, Phase, Release
 from lastgood.domain.verdict import Finding, Verdict
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Fleet, Journal, ReleaseStore, Router, VersionStore
-
-_PAGE = 500
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,37 +164,6 @@ class Views:
             is not as recorded.
         """
         return prove_record(self._journal, head=head)
-
-    def recompute(self, identifier: int) -> Recomputed:
-        """Compute the evidence and the verdicts of a release again from its strata, and compare.
-
-        :raises LastgoodError: ``not_found``, or ``corrupt`` naming the first thing that differs.
-        """
-        release = self._found(identifier)
-        events = list(self._all_events(release.deployment))  # first: what they rest on is stored by then
-        stored, strata = self._observer.stored(release)
-        return recompute(release, stored, strata, events)
-
-    def replay(self, identifier: int, plan: Plan) -> Course:
-        """Say what another plan would have done with the recorded traffic of a release.
-
-        :raises LastgoodError: ``not_found``, or ``refused`` for a rollback, which compares nothing.
-        """
-        release = self._found(identifier)
-        if release.kind is not Kind.RELEASE:
-            raise LastgoodError(
-                Code.REFUSED,
-                f"Release {identifier} is a {release.kind.value}: it had no traffic of two versions to replay.",
-                "Name a release; see 'lastgood history'.",
-            )
-        _, strata = self._observer.stored(release)
-        return course(plan, release.baseline, strata, release=identifier, recorded=release.plan)
-
-    def _all_events(self, deployment: str) -> Iterator[AuditEvent]:
-        after = 0
-        while page := self._journal.events(after=after, limit=_PAGE, deployment=deployment):
-            yield from page
-            after = page[-1].sequence
 
     def _found(self, identifier: int) -> Release:
         release = self._releases.release(identifier)

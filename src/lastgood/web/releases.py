@@ -1,6 +1,7 @@
 """Starting a release and looking at one."""
 
 from lastgood.bootstrap import Services
+from lastgood.control.release_report import ReleaseReport
 from lastgood.control.starting import Order
 from lastgood.control.views import ReleaseView
 from lastgood.domain.plan import Plan, built_in
@@ -25,9 +26,18 @@ def start(services: Services, *, body: ReleaseOrder) -> ReleaseView:
 
 def release(services: Services, *, id: str, query: EvidenceQuery) -> ReleaseView:  # noqa: A002 - the name in the path
     """Return one release."""
-    if not (id.isascii() and id.isdigit() and len(id) < 19):
-        raise LastgoodError(Code.INVALID, f"{id!r} is not a release's number.", "See 'lastgood history'.")
-    return services.views.release(int(id), intervals=query.evidence)
+    return services.views.release(_number(id), intervals=query.evidence)
+
+
+def report(services: Services, *, id: str) -> ReleaseReport:  # noqa: A002 - the name in the path
+    """Return all that is to be told of one release."""
+    return services.hindsight.report(_number(id))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise LastgoodError(Code.INVALID, f"{text!r} is not a release's number.", "See 'lastgood history'.")
+    return int(text)
 
 
 def _plan(body: ReleaseOrder) -> Plan | None:
@@ -59,5 +69,12 @@ ENDPOINTS = (
         query=EvidenceQuery,
         answer=ReleaseView,
         summary="One release",
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{PREFIX}/releases/{{id}}/report",
+        call=report,
+        answer=ReleaseReport,
+        summary="One release with its timeline, how its evidence grew, and what is left to do",
     ),
 )

@@ -1,0 +1,91 @@
+"""A release as one page: everything that was decided is on it, it needs no network, and no text of a caller becomes markup."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from world import PLAN, World
+
+from lastgood.cli.release_page import render
+from lastgood.domain.plan import Guardrail, Metric
+
+TRICK = "<img src=x onerror=alert(1)> | b"
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    """Release 2 was rolled back on errors."""
+    world = World()
+    world.register("v1.0", "v1.1")
+    world.serve("v1.0")
+    trial = Guardrail(name="trial", metric=Metric.ERRORS, share=0.5, dry_run=True)
+    world.start("v1.1", plan=msgspec.structs.replace(PLAN, guardrails=(*PLAN.guardrails, trial)))
+    for _ in range(8):
+        world.turn(0.5)
+        world.reports.feed(2, 0, (20, 3), (180, 2))
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(world.hindsight.report(2)))
+    return plain
+
+
+def test_the_evidence_grows_to_its_bound_where_it_rolled_back(report: dict[str, Any]) -> None:
+    """The last point is the last stratum, and there the failed guardrail is at its bound or over it."""
+    points = report["traces"]["points"]["errors"]
+
+    assert report["release"]["phase"] == "rolled_back"
+    assert points[-1]["strata"] == max(one["strata"] for one in points)
+    assert points[-1]["part"] >= 1.0 > points[0]["part"]
+    assert sum(one["candidate"] for one in report["traces"]["stages"]) == points[-1]["candidate_requests"]
+
+
+def test_what_is_left_to_do_names_the_failed_version_and_the_trial(report: dict[str, Any]) -> None:
+    """A rolled back release leaves a failed version; a guardrail on a dry run that failed asks for a decision."""
+    told = " ".join(report["follow_up"])
+
+    assert "v1.1 is tagged failed" in told
+    assert "trial failed on a dry run" in told
+
+
+@pytest.mark.parametrize("as_html", [True, False], ids=["html", "markdown"])
+def test_everything_is_on_the_page(report: dict[str, Any], as_html: bool) -> None:
+    """Cause, each guardrail's sentence, each event, each step's traffic and what is left to do."""
+    page = render(report, as_html=as_html)
+    page = page.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">")
+
+    assert report["release"]["cause"] in page
+    assert all(
+        one["sentence"].removeprefix(f"{one['guardrail']}: ") in page for one in report["release"]["findings"]
+    )
+    assert all(one["type"] in page for one in report["timeline"])
+    assert all(one in page for one in report["follow_up"])
+    assert all(str(one["candidate"]) in page for one in report["traces"]["stages"])
+
+
+def test_the_page_needs_no_network(report: dict[str, Any]) -> None:
+    """It loads nothing: no link, script, image or font, and its policy forbids them."""
+    page = render(report, as_html=True)
+
+    assert not re.search(r"<(script|link|img|iframe)|url\(|https?://", page)
+    assert "default-src 'none'" in page
+
+
+def test_no_text_becomes_markup(report: dict[str, Any]) -> None:
+    """Who writes a reason or is an actor writes text, on the page and in the ticket's table."""
+    timeline = [{**one, "cause": TRICK, "actor": TRICK} for one in report["timeline"]]
+    forged = {**report, "timeline": timeline, "release": {**report["release"], "cause": TRICK}}
+
+    assert "<img" not in render(forged, as_html=True)
+    row = next(
+        line for line in render(forged, as_html=False).splitlines() if "onerror" in line and line[0] == "|"
+    )
+    assert "<img" not in row
+    assert row.count(" | ") == 3
+
+
+def test_a_release_without_traffic_has_a_page(report: dict[str, Any]) -> None:
+    """The first version of a deployment had nothing beside it."""
+    empty = {**report, "traces": {"points": {}, "stages": []}, "follow_up": []}
+    page = render({**empty, "release": {**report["release"], "findings": [], "previous": None}}, as_html=True)
+
+    assert "None has been judged." in page
+    assert "<svg" not in page
