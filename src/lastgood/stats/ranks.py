@@ -24,7 +24,9 @@ Sources
 """
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -104,7 +106,7 @@ def update(
     money, cash = hand_out(state.log_money, PRIOR, state.cash, state.strata)
     boost = state.log_boost
     if n1 and n0 and total(ranked) >= MIN_PAST:
-        table = _Classes(ranked).table(values1, values0)
+        table = _classes(tuple(ranked.items())).table(values1, values0)
         growth = table.log_growth()
         boost += _boost(state, (log(cash), *money), table, stratum)
         money = tuple([own + gain for own, gain in zip(money, growth.tolist(), strict=True)])
@@ -139,7 +141,7 @@ def log_growth(ranked: Mapping[int, int], values1: Mapping[int, int], values0: M
 
     Neither arm nor ``ranked`` may be empty.
     """
-    return _Classes(ranked).table(values1, values0).log_growth()
+    return _classes(tuple(ranked.items())).table(values1, values0).log_growth()
 
 
 class _Table(NamedTuple):
@@ -200,29 +202,36 @@ def _drawn(pooled: Ints, size: int, chance: np.random.RandomState, draws: int) -
 
 
 class _Classes:
-    """The classes of mid-ranks that a histogram, not empty, gives to buckets."""
+    """The classes of mid-ranks that a histogram, not empty, gives to buckets.
 
-    def __init__(self, ranked: Mapping[int, int]) -> None:
-        buckets = sorted(ranked)
-        self._buckets = np.array(buckets)
-        self._counts = np.array([ranked[bucket] for bucket in buckets], dtype=np.float64)
-        self._below = np.concatenate(([0.0], self._counts.cumsum()))
+    ``scales`` are what each expert's density ratios are to be multiplied with for a mean of 1 over the histogram; nobody
+    may write into them.
+    """
 
-    def _scales(self) -> Floats:
-        """Return what each expert's density ratios are to be multiplied with for a mean of 1 over the histogram."""
-        below = self._below
-        masses = _sums(self._of(0.5 * (below[:-1] + below[1:])), self._counts) / below[-1]
-        scales: Floats = 1.0 / (DENSITIES @ masses)
-        return scales
+    def __init__(self, ranked: Sequence[tuple[int, int]]) -> None:
+        pairs = sorted(ranked)
+        counts = np.array([count for _, count in pairs], dtype=np.float64)
+        self._buckets = [bucket for bucket, _ in pairs]
+        self._below = np.concatenate(([0.0], counts.cumsum()))
+        classes = self._of(0.5 * (self._below[:-1] + self._below[1:]))
+        self._known = dict(zip(self._buckets, classes.tolist(), strict=True))
+        masses = np.bincount(classes, weights=counts, minlength=len(EDGES) + 1) / self._below[-1]
+        self.scales: Floats = 1.0 / (DENSITIES @ masses)
 
     def table(self, values1: Mapping[int, int], values0: Mapping[int, int]) -> _Table:
         """Return how many of each arm's values fall into each class."""
-        wanted = np.array([*values1, *values0])
-        left, right = self._buckets.searchsorted(wanted, "left"), self._buckets.searchsorted(wanted, "right")
-        classes = self._of(0.5 * (self._below[left] + self._below[right]))
-        counts = np.array([*values1.values(), *values0.values()], dtype=np.float64)
-        cut = len(values1)
-        return _Table(self._scales(), _sums(classes[:cut], counts[:cut]), _sums(classes[cut:], counts[cut:]))
+        return _Table(self.scales, self._counts(values1), self._counts(values0))
+
+    def _counts(self, values: Mapping[int, int]) -> Floats:
+        sums, known = [0.0] * (len(EDGES) + 1), self._known
+        for bucket, count in values.items():
+            sums[known[bucket] if bucket in known else self._between(bucket)] += count
+        return np.array(sums)
+
+    def _between(self, bucket: int) -> int:
+        """Return the class of a bucket that the histogram has not."""
+        place = bisect_left(self._buckets, bucket)
+        return int(self._of(self._below[place : place + 1])[0])
 
     def _of(self, middle: Floats) -> Ints:
         """Return the classes of mid-ranks, which are given times the number of all values ranked."""
@@ -230,10 +239,10 @@ class _Classes:
         return classes
 
 
-def _sums(classes: Ints, weights: Floats) -> Floats:
-    """Return the weights' sum by class."""
-    sums: Floats = np.bincount(classes, weights=weights, minlength=len(EDGES) + 1).astype(np.float64)
-    return sums
+@lru_cache(maxsize=4096)
+def _classes(ranked: tuple[tuple[int, int], ...]) -> _Classes:
+    """Return the classes of a histogram's items. They are taken for each of many strata, of each of many streams."""
+    return _Classes(ranked)
 
 
 _EDGES: Final = np.array(EDGES)
