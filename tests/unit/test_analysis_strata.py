@@ -275,3 +275,21 @@ def test_strata_do_not_depend_on_how_workers_share_the_requests(
         stored = msgspec.json.encode(shared)
         shared = msgspec.json.decode(stored, type=Evidence)
         assert msgspec.json.encode(shared) == stored
+
+
+def test_counts_that_go_on_growing_change_no_evidence() -> None:
+    """A worker that counts on in the same values gives its next requests, not what evidence holds of it already."""
+    growing = counts(5, 20)
+    growing.candidate.counters["low"] = Counter(total=5, bad=1)
+    evidence, strata, _ = collect(EMPTY, {"0:1": [growing]}, release=7, now=1.0)
+    evidence = closed(evidence, strata)
+    growing.candidate.requests += 3
+    growing.candidate.latency[9] += 3
+    growing.candidate.counters["low"].total += 3
+    growing.stable.requests += 20
+    _, (stratum,), faults = collect(evidence, {"0:1": [growing]}, release=7, now=2.0)
+
+    assert faults == ()
+    assert (stratum.candidate.requests, stratum.stable.requests) == (3, 20)
+    assert stratum.candidate.latency == {9: 3}
+    assert stratum.candidate.counters == {"low": Counter(total=3, bad=0)}

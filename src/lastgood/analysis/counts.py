@@ -59,12 +59,14 @@ def without_firsts(counts: ArmCounts) -> ArmCounts:
 
 
 def used(counts: ArmCounts) -> Used:
-    """Return the counts as used up. Of lists of keys, which only grow, the length is enough."""
-    if not counts.firsts:
-        return Used(counts, {})
-    firsts = {name: msgspec.structs.replace(first, keys=[]) for name, first in counts.firsts.items()}
-    listed = {name: len(first.keys) for name, first in counts.firsts.items()}
-    return Used(msgspec.structs.replace(counts, firsts=firsts), listed)
+    """Return the counts as used up, a copy. Of lists of keys, which only grow, the length is enough."""
+    kept = msgspec.structs.replace(
+        counts,
+        latency=dict(counts.latency),
+        counters={name: Counter(total=one.total, bad=one.bad) for name, one in counts.counters.items()},
+        firsts={name: msgspec.structs.replace(first, keys=[]) for name, first in counts.firsts.items()},
+    )
+    return Used(kept, {name: len(first.keys) for name, first in counts.firsts.items()})
 
 
 def gained(after: ArmCounts, before: ArmCounts) -> ArmCounts:

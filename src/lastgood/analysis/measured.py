@@ -45,7 +45,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def fails(self) -> bool:
         """Return whether there is enough evidence, and enough bad requests, that the candidate is worse."""
-        return any(self._fails(part) for part in self.tested)
+        return self.reached() and any(self._fails(part) for part in self.tested)
 
     def missing_bad(self) -> int:
         """Return how many bad candidate requests ``min_bad`` still wants of the part that decides."""

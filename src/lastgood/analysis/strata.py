@@ -36,11 +36,16 @@ class _Lives(dict[str, dict[int, Seen]]):
 
 
 class _Counted(msgspec.Struct, frozen=True, gc=False):
-    """What one life has counted in one stage, and what of it no stratum holds."""
+    """What one life has counted in one stage, of both arms, and what of it no stratum holds."""
 
-    seen: Seen
+    so_far: tuple[ArmCounts, ArmCounts]
     candidate: ArmCounts
     stable: ArmCounts
+
+    def seen(self) -> Seen:
+        """Return what strata hold of it once what is open is in one."""
+        candidate, stable = self.so_far
+        return Seen(used(candidate), used(stable))
 
 
 def opened(evidence: Evidence) -> Evidence:
@@ -89,7 +94,7 @@ def collect(
         requests = [sum([getattr(one, arm).requests for one in counts]) for arm in ("candidate", "stable")]
         if requests[0] < 1 or (not flush and sum(requests) < MIN_REQUESTS):
             continue
-        used_now += [(life, stage, counted.seen) for life, counted in current[stage].items()]
+        used_now += [(life, stage, counted.seen()) for life, counted in current[stage].items()]
         strata.append(
             Stratum(
                 release=release,
@@ -164,7 +169,7 @@ def _counted(
             gains = _gain(candidate, before.candidate), _gain(stable, before.stable)
         except ValueError as error:
             raise _corrupt(life, counts, str(error)) from error
-        found[counts.stage] = _Counted(Seen(used(candidate), used(stable)), *gains)
+        found[counts.stage] = _Counted((candidate, stable), *gains)
     return found
 
 

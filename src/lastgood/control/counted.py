@@ -55,8 +55,9 @@ class Counted:
         taken_out: defaultdict[tuple[int, int], list[TakenOut]] = defaultdict(list)
         look = self._reports.look()
         for report in look.reports:
+            life = life_of(report)
             for stage in report.stages:
-                lives[stage.release].setdefault(life_of(report), []).append(stage)
+                lives[stage.release].setdefault(life, []).append(stage)
             for reflex in report.reflexes:
                 taken_out[reflex.release, reflex.tries].append(
                     TakenOut(
