@@ -1,5 +1,6 @@
 """Segments from worker to log: whole frames in order, each once, whatever ends when."""
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -112,6 +113,33 @@ def test_a_torn_end_is_passed_over_once_nothing_more_comes(incoming: Path, seed:
     assert read_all(path) == ([str(number) for number in range(whole)], 0)  # its writer may go on
     writer.close()
     assert read_all(path) == ([str(number) for number in range(whole)], cut - ends[whole])
+
+
+def test_a_disk_that_fills_in_mid_frame_spoils_no_other(
+    incoming: Path, log: PredictionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was half written does not count, what came before does, and the next frame begins a segment of its own."""
+    writer = SegmentWriter(incoming, 0, 1, bytes_max=1 << 20)
+    writer.append(frame("a"))
+    write, calls = os.write, []
+
+    def half(descriptor: int, content: bytes) -> int:
+        calls.append(content)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, content[: len(content) // 2])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(OSError, match="No space"):
+        writer.append(frame("b"))
+    monkeypatch.undo()
+    writer.append(frame("c"))
+    writer.close()
+    while recorder(log, incoming).step(NOW):
+        continue
+    assert log.find(["a", "b", "c"]).keys() == {"a", "c"}
+    assert log.counts().unreadable_bytes == len(calls[0]) // 2
+    assert segments(incoming) == []
 
 
 def test_a_frame_that_changed_ends_its_segment(incoming: Path, log: PredictionLog) -> None:
