@@ -9,7 +9,7 @@ from lastgood.control.views import ReleaseView
 from lastgood.domain.event import AuditEvent
 
 
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event of the release's timeline."""
 
     sequence: int
@@ -23,16 +23,18 @@ class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
     """A release with its timeline, the traces of its evidence, and what is left to do."""
 
     release: ReleaseView
-    timeline: list[Moment]
+    timeline: list[TimelineEntry]
     traces: Traces
     follow_up: list[str]
     made_at: float
 
 
-def moment_of(event: AuditEvent) -> Moment:
+def moment_of(event: AuditEvent) -> TimelineEntry:
     """Return an event as the timeline shows it."""
     cause = event.data.get("cause") or event.data.get("reason") or ""
-    return Moment(sequence=event.sequence, at=event.at, type=event.type, actor=event.actor, cause=str(cause))
+    return TimelineEntry(
+        sequence=event.sequence, at=event.at, type=event.type, actor=event.actor, cause=str(cause)
+    )
 
 
 def what_is_left(release: ReleaseView, *, with_data: bool) -> Iterator[str]:
