@@ -6,6 +6,8 @@ from world import PLAN, World
 
 from lastgood.control.starting import Order
 from lastgood.domain.change import EvidenceStep
+from lastgood.domain.release import Release
+from lastgood.domain.verdict import Finding
 
 LONG = msgspec.structs.replace(PLAN, steps=(msgspec.structs.replace(PLAN.steps[0], duration=10_000.0),))
 
@@ -103,3 +105,48 @@ def test_a_paused_release_that_a_person_changed_is_read_again(world: World) -> N
 
     assert sequences(world) == [2, 2, 2]
     assert world.passed.count("before evidence.save_evidence") == 2
+
+
+def test_a_turn_reads_only_the_releases_that_have_changed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody has changed is not read again, with news or without; a command is seen in the next turn."""
+    asked: list[int] = []
+    read = world.store.release
+
+    def counted(identifier: int) -> Release | None:
+        asked.append(identifier)
+        return read(identifier)
+
+    monkeypatch.setattr(world.store, "release", counted)
+    feed(world)
+    world.turn(1.0)
+    world.turn(1.0)
+    assert asked == []
+
+    world.commands.pause("fraud", actor="ada", reason="lunch")
+    asked.clear()
+    world.turn(1.0)
+    assert set(asked) == {under_way(world)[1]}
+
+
+def test_only_a_move_puts_findings_into_words(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks that lead to nothing are without sentences; the rollback that follows has them, with the numbers."""
+    told: list[int] = []
+    words = world.observer.measuring.told
+
+    def counted(release: Release, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        told.append(release.id)
+        return words(release, findings)
+
+    monkeypatch.setattr(world.observer.measuring, "told", counted)
+    feed(world)
+    world.turn(1.0)
+    assert told == []
+
+    bad = under_way(world)[1]
+    world.reports.feed(bad, 0, (50, 40), (450, 0))
+    world.turn(1.0)
+    assert set(told) == {bad}
+    assert world.release(bad).reason.startswith("errors: ")
+    assert world.release(bad).evidence["candidate"]["bad"] == 40

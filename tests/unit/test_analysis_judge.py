@@ -242,6 +242,33 @@ def test_evidence_is_the_same_however_it_is_batched_and_stored(
         assert finding.sentence.endswith(".")
 
 
+@given(
+    st.lists(st.tuples(ARMS, ARMS), max_size=8),
+    st.sampled_from([(), ("0:1",)]),
+    st.sampled_from([None, 0, 3]),
+    st.sampled_from(list(Strategy)),
+)
+@settings(max_examples=60, deadline=None)
+def test_findings_without_words_are_the_same_findings(
+    arms: list[tuple[ArmCounts, ArmCounts]],
+    corrupt: tuple[str, ...],
+    misses: int | None,
+    strategy: Strategy,
+) -> None:
+    """Left out are sentences and numbers, nothing that anybody decides by."""
+    rules = built_in(strategy)
+    strata = [stratum(number, *pair) for number, pair in enumerate(arms, start=1)]
+    evidence = fold(rules, BASELINE, EMPTY, strata)
+    seen = {"misses": misses, "corrupt": corrupt}
+
+    def bare(findings: tuple[Finding, ...]) -> list[Finding]:
+        return [msgspec.structs.replace(one, sentence="", numbers={}) for one in findings]
+
+    assert bare(judge(rules, BASELINE, evidence, told=False, **seen)) == bare(
+        judge(rules, BASELINE, evidence, **seen)
+    )
+
+
 def test_numbers_read_well() -> None:
     """Counts, rates, evidence and durations are written for people, and small ones are never shown as zero."""
     assert sentences.count(1234567) == "1 234 567"
