@@ -14,7 +14,7 @@ import msgspec
 from lastgood.domain.snapshot import Column, Schema
 
 _BLOCK_ROWS: Final = 1000
-_PART_BYTES: Final = 1_000_000
+_PART_BYTES: Final = 262_144
 _PREFIX: Final = "sha256:"
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -22,7 +22,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 def file_digest(path: Path, rest: Callable[[], None] | None = None) -> str:
     """Return the SHA-256 of a file's bytes, as ``sha256:`` and 64 hexadecimal digits.
 
-    ``rest`` is called after each megabyte, for who wants to leave others some time.
+    ``rest`` is called after each quarter of a megabyte, for who wants to leave others some time.
 
     :raises OSError: it cannot be read.
     """

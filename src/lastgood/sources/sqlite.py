@@ -21,9 +21,9 @@ from lastgood.sources.durable import sync_file, sync_folder
 from lastgood.sources.notes import Notes
 from lastgood.sources.options import Options
 from lastgood.sources.sqlite_compare import differences
-from lastgood.sources.sqlite_content import Content, content_of
-from lastgood.sources.sqlite_copy import back_up, build, check_copy
-from lastgood.sources.sqlite_flip import flip, prefix, rehearse
+from lastgood.sources.sqlite_content import Content
+from lastgood.sources.sqlite_copy import back_up, build, check_copy, read_back
+from lastgood.sources.sqlite_flip import flip, prefix
 from lastgood.sources.sqlite_layout import columns_of, layout_of
 from lastgood.sources.sqlite_record import (
     RELEASED,
@@ -36,7 +36,14 @@ from lastgood.sources.sqlite_record import (
     restore_of,
     swapped_now,
 )
-from lastgood.sources.sqlite_session import Pace, check_library, opened, opened_kept, reading, writing
+from lastgood.sources.sqlite_session import (
+    Pace,
+    check_library,
+    opened,
+    opened_kept,
+    reading,
+    writing,
+)
 from lastgood.sources.sqlite_stage import stage
 
 LOCK_SECONDS: Final = 2.0
@@ -91,15 +98,10 @@ class SqliteSource:
         part = self._part(token)
         shared = back_up(self._path, part)
         self._reached("backed up")
-        with ThreadPoolExecutor(1) as beside:
-            whole = beside.submit(_settled, part, Pace(shared=shared))
-            if shared:  # one processor is enough to take from others
-                whole.result()
-            with opened_kept(part) as connection:
-                layout = layout_of(connection)
-                rehearse(layout, layout)
-                content = content_of(connection, part, layout, Pace(shared=shared))
-            return self._keep(token, part, content, whole.result(), taken_at, begun)
+        with ThreadPoolExecutor(1 if shared else 2) as readers:  # one processor is enough to take from others
+            whole = readers.submit(_settled, part, Pace(shared=shared))
+            content = readers.submit(read_back, part, Pace(shared=shared))
+            return self._keep(token, part, content.result(), whole.result(), taken_at, begun)
 
     def _part(self, token: str) -> Path:
         folder = self._notes.folder(token)

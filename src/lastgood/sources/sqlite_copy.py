@@ -9,14 +9,23 @@ from typing import Final
 
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.sqlite_content import Content, content_of
-from lastgood.sources.sqlite_flip import Placed
+from lastgood.sources.sqlite_flip import Placed, rehearse
 from lastgood.sources.sqlite_layout import OURS, Layout, layout_of, quoted, table_of
 from lastgood.sources.sqlite_record import drop_tables
 from lastgood.sources.sqlite_rows import Copy, equal_rows
-from lastgood.sources.sqlite_session import Others, Pace, attach, created, opened, reading, writing
+from lastgood.sources.sqlite_session import (
+    Others,
+    Pace,
+    attach,
+    created,
+    opened,
+    opened_kept,
+    reading,
+    writing,
+)
 
-_STEP_BYTES: Final = 250_000
-_SYNC_BYTES: Final = 1_000_000
+_STEP_BYTES: Final = 65_536  # a fraction of a millisecond: nobody waits longer for the processor
+_SYNC_STEPS: Final = 16
 
 
 def back_up(live: Path, to: Path) -> bool:
@@ -25,6 +34,9 @@ def back_up(live: Path, to: Path) -> bool:
     Return whether others wrote to the live file meanwhile.
     """
     with opened(live) as source, opened(live) as watch, created(to) as copy, to.open("rb") as written:
+        copy.execute(
+            f"PRAGMA cache_size = -{_SYNC_STEPS * _STEP_BYTES // 1000}"
+        )  # else its pages come to the disk all at once
         # Without a write-ahead log nobody writes while we read, and to look would be to wait for who wants to.
         wal = source.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         page = source.execute("PRAGMA page_size").fetchone()[0]
@@ -51,25 +63,35 @@ class _Steps:
         self._descriptor = descriptor
         self._others = others
         self.pace = Pace(shared=False)
-        self._unsynced = 0
+        self._steps = 0
         self._syncing: Future[None] | None = None
 
     def taken(self, *_: int) -> None:
         """Send what was copied on its way to the disk, and pause where somebody else is about."""
-        self._unsynced += _STEP_BYTES
-        self.pace.shared = self._others is not None and self._others.write()
-        if self.pace.shared or self._unsynced >= _SYNC_BYTES:
+        self._steps += 1
+        if self._steps % _SYNC_STEPS == 0:
+            self.pace.shared = self._others is not None and self._others.write()
             self.end()
             self._syncing = self._beside.submit(os.fdatasync, self._descriptor)
-            self._unsynced = 0
-        if self.pace.shared:
-            self.end()
+            if self.pace.shared:
+                self.end()
         self.pace.rest()
 
     def end(self) -> None:
         """Wait until what is on its way has come to the disk."""
         if self._syncing is not None:
             self._syncing.result()
+
+
+def read_back(path: Path, pace: Pace) -> Content:
+    """Read every row of a copy, and try in memory whether its schema can be put back.
+
+    :raises LastgoodError: ``corrupt``, ``refused``.
+    """
+    with opened_kept(path) as connection:
+        layout = layout_of(connection)
+        rehearse(layout, layout)
+        return content_of(connection, path, layout, pace)
 
 
 def build(live: Path, replaced: Placed, to: Path, reached: Callable[[str], None]) -> None:

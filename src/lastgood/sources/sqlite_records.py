@@ -27,7 +27,7 @@ def records_digest(
 ) -> tuple[int, str] | None:
     """Return a table's number of rows and its digest; None when a record has not ``columns`` columns.
 
-    ``rest`` is called after each two megabytes or so.
+    ``rest`` is called after each megabyte or so.
 
     :raises LastgoodError: ``corrupt``.
     """

@@ -19,7 +19,7 @@ LEAF: Final = 13  # the first byte of a leaf of a table
 _INTERIOR: Final = 5
 _INTERIOR_HEADER: Final = 12
 _HEADER: Final = 100  # of the file
-_BATCH_BYTES: Final = 2_000_000
+_BATCH_BYTES: Final = 1_000_000
 _DEEPEST: Final = 20  # levels of a tree that SQLite allows
 SPARE: Final = (
     32  # bytes that may be read behind a batch's last page: the three numbers that a row begins with
