@@ -177,3 +177,38 @@ def test_a_rollback_by_hand_is_told_to_the_plan_that_serves(shop: Shop) -> None:
     assert shop.world.release(result.release).plan.rollback_deadline == 77.0
     assert told[0] == "lastgood.release.rollback_started"
     assert told[-1] == "lastgood.release.rolled_back"
+
+
+def test_going_to_a_version_that_was_left_brings_the_data_that_it_wrote(shop: Shop) -> None:
+    """v1.1 was left with its data, without blame: to go to it again brings what that rollback replaced, not the older capture."""
+    release = shop.start(AT_ONCE)
+    shop.turns(lambda: shop.phase(release) is Phase.WATCHING)
+    shop.write(4000)
+    shop.world.commands.roll_back("churn", version=None, reason="", keep=True, actor="ada")
+    (row,) = shop.world.caretaker.looked_after([shop.world.kept.kept(f"r{release}_restore")], 60.0)
+    left = (shop.world.stable(), shop.columns(), 4000 in shop.identifiers())
+    shop.write(5000)
+    result = shop.world.commands.roll_back("churn", version="v1.1", reason="", keep=True, actor="ada")
+
+    assert row.quarantine is not None
+    assert left == ("v1.0", ["id", "age"], False)
+    assert (shop.world.stable(), shop.columns()) == ("v1.1", ["id", "born"])
+    assert 4000 in shop.identifiers()
+    (other,) = shop.world.caretaker.looked_after([shop.world.kept.kept(f"r{result.release}_restore")], 60.0)
+    assert other.quarantine.tables["customers"].added >= 1
+
+
+def test_going_to_a_version_whose_data_is_gone_is_refused(shop: Shop) -> None:
+    """Before what it wrote is counted, or once somebody has deleted it, the model does not go without its data."""
+    release = shop.start(AT_ONCE)
+    shop.turns(lambda: shop.phase(release) is Phase.WATCHING)
+    shop.world.commands.roll_back("churn", version=None, reason="", keep=True, actor="ada")
+    with pytest.raises(LastgoodError, match=r"customers\.born is missing") as early:
+        shop.world.commands.roll_back("churn", version="v1.1", reason="", keep=True, actor="ada")
+    shop.world.caretaker.looked_after([shop.world.kept.kept(f"r{release}_restore")], 60.0)
+    shop.world.quarantines.delete(f"r{release}_restore", reason="of no use", actor="ada")
+    with pytest.raises(LastgoodError, match="The data of then is gone") as late:
+        shop.world.commands.roll_back("churn", version="v1.1", reason="", keep=True, actor="ada")
+
+    assert (early.value.code, late.value.code) == (Code.REFUSED, Code.REFUSED)
+    assert (shop.world.stable(), shop.columns()) == ("v1.0", ["id", "age"])

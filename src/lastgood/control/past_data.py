@@ -6,7 +6,7 @@ from lastgood.data_ports import KeptStore
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import DataPlan, OnRollback, Plan
 from lastgood.domain.release import Release
-from lastgood.domain.snapshot import DataProgress, DataStage
+from lastgood.domain.snapshot import DataProgress, DataStage, restore_token
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import ReleaseStore
 
@@ -15,12 +15,14 @@ _LOOKED_AT: Final = 100
 
 
 def way_back_of_data(
-    releases: ReleaseStore, deployment: Deployment, goal: int | None
+    releases: ReleaseStore, kept: KeptStore, deployment: Deployment, goal: int | None
 ) -> tuple[Plan, DataProgress | None]:
     """Return what a rollback by hand to ``goal`` (None: to the last good version) does with the data.
 
     The release that ended ``goal``'s last time as stable captured the data before it changed it: that is the state which
-    belongs to ``goal``. Where that release said nothing of data, or only to keep it, the data stays.
+    belongs to ``goal``. Where ``goal``'s own release was rolled back, the state that belongs to it is what that replaced,
+    once it is counted; the capture is of the version before. Where the release said nothing of data, or only to keep it,
+    the data stays.
     """
     if goal is None:
         entry = releases.last_good(deployment.name, besides=deployment.stable)
@@ -31,8 +33,14 @@ def way_back_of_data(
     plan, data = release.plan.data, release.data
     if plan.on_rollback is not OnRollback.RESTORE or data.snapshot is None or not data.touched:
         return Plan(), None
+    snapshot = data.snapshot
+    if release.version == goal:
+        row = kept.kept(restore_token(release.id))
+        if row is None or row.quarantine is None:
+            return Plan(), None
+        snapshot = row.quarantine.kept
     return Plan(data=DataPlan(source=plan.source)), DataProgress(
-        source=plan.source, stage=DataStage.CAPTURED, snapshot=data.snapshot, touched=True
+        source=plan.source, stage=DataStage.CAPTURED, snapshot=snapshot, touched=True
     )
 
 

@@ -136,7 +136,9 @@ class Rollback:
         if move is None:
             raise self._no_way_back(deployment)
         if not restores_data(release):
-            if release.phase not in _WITHOUT_TRAFFIC:  # else the version gone back to serves all the time
+            if (
+                release.id == 0 or release.phase not in _WITHOUT_TRAFFIC
+            ):  # else the target serves all the time
                 self._check_fits(deployment, move.changes["target"])
         elif release.id == 0:
             with self._live.turn:
@@ -179,7 +181,7 @@ class Rollback:
                 f"Release a first version: lastgood release {deployment.model} --version 1",
             )
         now = self._executor.now()
-        plan, data = way_back_of_data(self._releases, deployment, goal)
+        plan, data = way_back_of_data(self._releases, self._kept, deployment, goal)
         serving = self._plans.of(deployment)
         if serving is not None:
             plan = msgspec.structs.replace(

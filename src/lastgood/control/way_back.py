@@ -46,7 +46,7 @@ class WaysBack:
         goal = None if entry is None or deployment.stable is None else entry.version
         if goal is None:
             return WayBack(deployment=deployment, goal=None)
-        _, data = way_back_of_data(self._releases, deployment, goal)
+        _, data = way_back_of_data(self._releases, self._kept, deployment, goal)
         snapshot = None if data is None else data.snapshot
         return self._looked_up(WayBack(deployment=deployment, goal=goal, snapshot=snapshot))
 
