@@ -97,7 +97,9 @@ class MigrationPrograms:
     def _start(self, name: str, argv: tuple[str, ...], said: int) -> subprocess.Popen[bytes]:
         with self._lock:
             if name in self._ended:
-                raise LastgoodError(Code.UNAVAILABLE, f"{argv[0]!r} was ended before it began.", "Begin anew.")
+                raise LastgoodError(
+                    Code.UNAVAILABLE, f"{argv[0]!r} was ended before it began.", "Begin anew."
+                )
             try:
                 process = subprocess.Popen(
                     argv,
