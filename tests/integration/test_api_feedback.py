@@ -99,6 +99,19 @@ def test_the_document_of_the_api_says_one_or_many(rig):
     assert [next(iter(option)) for option in schema["anyOf"]] == ["$ref", "type"]
 
 
+def test_audit_says_what_turned_out_to_be_true(rig):
+    """A request is shown with the labels of its rows."""
+    post(rig, [{"id": "a", "value": 1}, {"id": "a", "value": "fraud", "row": 1}])
+    assert [(one["row"], one["value"]) for one in rig.get("predictions", id="a").json()["labels"]] == [
+        (0, 1),
+        (1, "fraud"),
+    ]
+    arguments = ["audit", "--request", "a", "--home", rig.services.settings.home]
+    text = CliRunner().invoke(root, arguments).output
+    assert "  label      1, known" in text
+    assert "  label      row 1: fraud, known" in text
+
+
 def test_labels_of_a_csv_file_with_names_of_its_own(rig, tmp_path):
     """Columns may have any name; running it again finds only duplicates."""
     file = tmp_path / "labels.csv"

@@ -50,7 +50,13 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines.append(f"  answer     {_content(found['answer'], found['answer_bytes'])}")
     if found["inputs"] is not None:
         lines.append(f"  inputs     {_content(found['inputs'], 0)}")
+    lines += [f"  label      {_label(one)}" for one in found["labels"]]
     return lines
+
+
+def _label(label: dict[str, Any]) -> str:
+    row = f"row {label['row']}: " if label["row"] else ""
+    return f"{row}{visible(str(label['value']))}, known {moment(label['at'])}"
 
 
 def _standing(found: dict[str, Any]) -> str:

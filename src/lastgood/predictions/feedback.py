@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from lastgood.domain.feedback import Fate, Fated, GivenLabel, checked
+from lastgood.domain.prediction import Label
 from lastgood.errors import LastgoodError
-from lastgood.predictions.labels import WAITING_MAX, kept_since, take, waiting
+from lastgood.predictions.labels import WAITING_MAX, kept_since, labels_of, take, waiting
 from lastgood.predictions.log import PredictionLog
 
 _TOGETHER: Final = 500  # labels in one transaction: the recorder waits for no more
@@ -44,3 +45,8 @@ class Feedback:
                     room -= fated.fate is Fate.UNKNOWN
                     found.append(fated)
         return found
+
+    def of(self, id_: str) -> list[Label]:
+        """Return what is known of a request, by the id that its prediction is kept under: a label for each row."""
+        with self._log.reading() as connection:
+            return labels_of(connection, id_)

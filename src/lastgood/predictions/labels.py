@@ -82,6 +82,12 @@ def on_added(connection: sqlite3.Connection, batch: Sequence[Prediction]) -> Non
                 take(connection, label, now=received, since=0.0, room=True)
 
 
+def labels_of(connection: sqlite3.Connection, id_: str) -> list[Label]:
+    """Return the labels kept under an id, by row."""
+    rows = connection.execute("SELECT row, value, at FROM labels WHERE id = ? ORDER BY row", (id_,))
+    return [Label(id=id_, value=msgspec.json.decode(value), at=at, row=row) for row, value, at in rows]
+
+
 def waiting(connection: sqlite3.Connection) -> int:
     """Return how many labels wait for their predictions, :data:`WAITING_MAX` at most."""
     counted = "SELECT count(*) FROM (SELECT 1 FROM labels WHERE joined = 0 LIMIT ?)"

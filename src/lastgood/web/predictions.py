@@ -5,14 +5,17 @@ from typing import Any
 import msgspec
 
 from lastgood.bootstrap import Services
-from lastgood.domain.prediction import Prediction
+from lastgood.domain.prediction import Label, Prediction
 from lastgood.errors import Code, LastgoodError
 from lastgood.web.endpoint import PREFIX, Endpoint
 from lastgood.wire.predictions import waiting_bytes
 
 
 class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer; the fields are those of the log's, with ``answer`` and ``inputs`` as JSON (None: not kept)."""
+    """One answer; the fields are those of the log's, with ``answer`` and ``inputs`` as JSON (None: not kept).
+
+    ``labels`` are what has been said to be true since, row by row.
+    """
 
     id: str
     also: str | None
@@ -31,6 +34,7 @@ class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     answer_bytes: int
     answer: Any
     inputs: Any
+    labels: list[Label] = []
 
 
 class RecordingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +75,7 @@ def prediction(services: Services, id: str) -> PredictionView:  # noqa: A002 - t
             "It has answers about a second after they were given, for as long as 'keep_predictions' says; "
             "'lastgood doctor' says what was dropped.",
         )
-    return prediction_view(found)
+    return prediction_view(found, services.feedback.of(found.id))
 
 
 def prediction_asked(services: Services, *, query: PredictionQuery) -> PredictionView:
@@ -79,11 +83,12 @@ def prediction_asked(services: Services, *, query: PredictionQuery) -> Predictio
     return prediction(services, query.id)
 
 
-def prediction_view(found: Prediction) -> PredictionView:
+def prediction_view(found: Prediction, labels: list[Label]) -> PredictionView:
     """Return one prediction as it is shown."""
     return PredictionView(
         **{
-            **{name: getattr(found, name) for name in PredictionView.__struct_fields__},
+            **{name: getattr(found, name) for name in PredictionView.__struct_fields__ if name != "labels"},
+            "labels": labels,
             "answer": _shown(found.answer),
             "inputs": _shown(found.inputs),
         }
