@@ -79,7 +79,7 @@ def _of_classes(
         kpi=KpiTerms(
             output=document.output or "",
             positive=_positive(placed, document, path, metric),
-            threshold=_threshold(placed, document, path),
+            threshold=document.threshold,
             after=after,
         ),
     )
@@ -148,10 +148,3 @@ def _positive(placed: Placed, document: ConfusionGuardrail, path: str, metric: M
         message = f"{str(document.positive)[:40]!r} names no class."
         raise placed.refusal(f"{path}.positive", message, "Write the class as labels do, such as 1 or fraud.")
     return found
-
-
-def _threshold(placed: Placed, document: ConfusionGuardrail, path: str) -> float | None:
-    if document.threshold is not None and not math.isfinite(document.threshold):
-        message = "A threshold is a finite number."
-        raise placed.refusal(f"{path}.threshold", message, "Write one such as 0.5.")
-    return document.threshold
