@@ -220,6 +220,33 @@ def test_a_lock_that_does_not_let_go_postpones_the_swap_and_holds_nobody(shop: S
     assert shop.identifiers() == set(range(50))
 
 
+def test_a_way_back_that_was_lost_is_staged_anew(shop: Shop) -> None:
+    """A migration that puts a rebuilt file in the place of the live one takes what was staged in it: the snapshot is enough."""
+    shop.migrate()
+    rebuilt = shop.path.read_bytes()
+    with closing(shop.connect()) as database, database:
+        database.execute("UPDATE customers SET born = 2026 - born")
+        database.execute("ALTER TABLE customers RENAME COLUMN born TO age")
+
+    def rebuild() -> None:
+        beside = shop.path.with_suffix(".new")
+        beside.write_bytes(rebuilt)
+        for end in ("-wal", "-shm"):
+            shop.path.with_name(shop.path.name + end).unlink(missing_ok=True)
+        beside.replace(shop.path)
+
+    shop.world.programs.known["migrate"] = rebuild
+    release = shop.start(AT_ONCE)
+    shop.turns(lambda: shop.phase(release) is Phase.WATCHING)
+    assert shop.columns() == ["id", "born"]
+    shop.world.fleet.missed[shop.world.key("v1.1")] = 9
+    shop.turns(lambda: shop.phase(release) is Phase.ROLLED_BACK)
+
+    assert shop.columns() == ["id", "age"]
+    assert shop.identifiers() == set(range(50))
+    assert not shop.world.router.page.routes[0].held
+
+
 def test_frozen_data_holds_the_release_and_nothing_moves(shop: Shop) -> None:
     """With a one-way migration a failed guardrail stops and tells: model and data stay."""
     data = msgspec.structs.replace(DATA, on_rollback=OnRollback.FREEZE)

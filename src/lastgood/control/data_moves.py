@@ -150,8 +150,9 @@ def give_back(release: Release, seen: Situation) -> Move | None:
         return _to(holding, f"requests wait while {data.source} goes back", publish=True)
     if work.error is not None:  # let go of the requests, try again later: everything is as it was
         again = seen.now + min(RETRY_SECONDS * 2**data.tries, RETRY_MOST)
+        stage = DataStage.CAPTURED if work.lost else DataStage.STAGED  # what is gone is staged anew
         later = msgspec.structs.replace(
-            data, stage=DataStage.STAGED, held=None, tries=data.tries + 1, retry_at=again, error=work.error
+            data, stage=stage, held=None, tries=data.tries + 1, retry_at=again, error=work.error
         )
         return _to(later, f"{data.source} could not go back yet: {work.error}", publish=True)
     if not work.done:

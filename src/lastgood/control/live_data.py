@@ -68,7 +68,10 @@ class LiveData:
         work = self.desk.ask(data.source, wanted, token, self._act(release, wanted))
         if work.done:
             self.schemas.changed(release.id)
-        return _seen(work)
+        lost = wanted is DataTask.SWAP and work.error is not None and work.error.code is Code.NOT_FOUND
+        if lost:
+            self.desk.forget(data.source, DataTask.STAGE, token)  # it has to be done anew
+        return _seen(work, lost=lost)
 
     def misfits(self, version: Version) -> tuple[str, ...]:
         """Return what this version would not find in the live data of today: see :meth:`Schemas.misfits`."""
@@ -107,7 +110,7 @@ def _migration(release: Release) -> str:
     return f"release-{release.id}-migration"
 
 
-def _seen(work: Work) -> DataWork:
+def _seen(work: Work, *, lost: bool) -> DataWork:
     if work.error is not None:
-        return DataWork(error=str(work.error.message))
+        return DataWork(error=str(work.error.message), lost=lost)
     return DataWork(done=work.done, snapshot=work.result if isinstance(work.result, Snapshot) else None)

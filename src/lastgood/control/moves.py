@@ -41,12 +41,14 @@ class TakenOut(msgspec.Struct, frozen=True, kw_only=True):
 class DataWork(msgspec.Struct, frozen=True, kw_only=True):
     """How the work on live data stands that the release's stage asks for.
 
-    ``snapshot`` is what a capture gave. ``error`` is why it failed, None while it runs or when it ended well.
+    ``snapshot`` is what a capture gave. ``error`` is why it failed, None while it runs or when it ended well. ``lost`` is
+    whether that was because what had been staged is gone.
     """
 
     done: bool = False
     snapshot: Snapshot | None = None
     error: str | None = None
+    lost: bool = False
 
 
 class GoldenView(msgspec.Struct, frozen=True, kw_only=True):
