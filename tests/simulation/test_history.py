@@ -162,7 +162,7 @@ def test_a_history_that_cannot_be_read_stops_no_release(world: World) -> None:
     """The baseline knows nothing, and says why."""
     flaky = _Flaky(world)
     flaky.broken = True
-    world.commands._traffic = flaky
+    world.commands._starting._traffic = flaky
     release = world.start("v1.1")
     world.turn()
 
