@@ -1,11 +1,14 @@
 """A candidate's failure never reaches a caller. The hosts here are FAKE (see ``gateway_rig``)."""
 
 import os
+import select
 import signal
+import socket
 import threading
+from pathlib import Path
 
 import pytest
-from gateway_rig import Rig, wait_for
+from gateway_rig import DEADLINE, Rig, wait_for
 
 from lastgood.domain.traffic import ArmCounts
 
@@ -278,6 +281,46 @@ def test_requests_in_flight_survive_the_kill_of_stable(rig):
     assert [(answer.status, answer.version, answer.fallback) for answer in answers] == [
         (200, "2", "stable-unavailable")
     ]
+
+
+def test_a_dying_host_that_is_connected_to_once_more_has_not_ended_twice(patient):
+    """A killed host may be reached for a moment although nothing in it listens: what is sent there is asked again."""
+    rig = patient
+    rig.publish(rig.route(1))
+    rig.reach(1)
+    os.kill(rig.hosts[1].pid, signal.SIGSTOP)
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(rig.infer()))
+    caller.start()
+    wait_for(lambda: rig.report().in_flight == 1, "the request is in flight")
+    Path(rig.socket_of(1)).unlink()
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.bind(rig.socket_of(1))
+        dying.listen()
+        rig.kill_host(1)
+        select.select([dying], [], [], DEADLINE)  # the gateway is connected, and has sent the request again
+    rig.start_host(1)
+    caller.join()
+
+    assert [(answer.status, answer.version) for answer in answers] == [(200, "1")]
+
+
+def test_a_request_that_ends_its_hosts_is_given_up(patient):
+    """What ended stable's host twice is not tried on a third one: its caller is told."""
+    rig = patient
+    rig.publish(rig.route(1))
+    rig.reach(1)
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(rig.infer({"v1": "exit"})))
+    caller.start()
+    for _ in range(2):
+        rig.hosts[1].wait(DEADLINE)
+        rig.start_host(1)
+    caller.join()
+
+    assert [answer.status for answer in answers] == [503]
+    assert "ended twice" in answers[0].json()["error"]
+    assert rig.hosts[1].poll() is None
 
 
 def test_a_stopped_candidate_times_out(rig):

@@ -24,7 +24,7 @@ class Host:
         self.connection = self
         self.tried = True
         self.load = 0
-        self.paused = False
+        self.paused = self.untaken = False
 
     def send(self, *_frame):
         self.load += 1

@@ -25,7 +25,7 @@ from lastgood.settings import Settings
 from lastgood.wire.frames import Counts, Request, Status
 
 _IDENTIFIERS: Final = 1 << 32
-_ATTEMPTS_MAX: Final = 2  # a request that ended its host twice is not tried on a third one
+_LOSSES_MAX: Final = 4  # a request that ended its host twice is not tried on a third one
 _CALLERS_FAULT: Final = {Status.BAD_INPUT: 400, Status.TOO_LARGE: 413}
 _EMPTY: Final = Table(0, {})
 _monotonic_ns = time.monotonic_ns
@@ -191,9 +191,9 @@ class Dispatcher:
         charged: set[int | None] = set()  # the releases that have this fault in their counts
         for flight in [found for found in self.flights.values() if found.connection is connection]:
             flight.connection = None
-            self._lost(flight, charged, now)
+            self._lost(flight, charged, now, loss=1 if connection.untaken else 2)
 
-    def _lost(self, flight: Flight, charged: set[int | None], now: int) -> None:
+    def _lost(self, flight: Flight, charged: set[int | None], now: int, *, loss: int) -> None:
         if flight.direct:
             self._fail(flight, 503, f"the host of version {flight.lane.version} ended while it was asked")
         elif flight.lane.role is Role.CANDIDATE and flight.fallback is None:
@@ -203,10 +203,10 @@ class Dispatcher:
                 charged.add(flight.release)
                 self._account.blame(flight, None)
             self._ask_stable(flight, "unavailable", now)
-        elif flight.attempts + 1 >= _ATTEMPTS_MAX:
+        elif flight.losses + loss >= _LOSSES_MAX:
             self._fail(flight, 503, "the host ended twice while it was asked")
         else:
-            flight.attempts += 1
+            flight.losses += loss
             self._ways.send_stable(flight, now)
 
     # --- time passes ------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ class Flight:
 
     ``lane`` is where it is now or waits for, ``tally`` counts for the version first chosen. ``connection`` is
     None while it waits for a host. ``fallback`` says why another version answers than the one first chosen;
+    ``losses`` is what the hosts that ended while they were asked amount to: two each, one where perhaps none was asked.
     ``disputed`` is how long the candidate took to refuse an input that stable is being asked about. ``direct``
     requests named their version and go nowhere else. ``id`` is what the answer's header says (``given`` if the caller gave
     it), empty for a question about a model. ``key`` is the 32-bit mark of the key that the request shall
@@ -26,7 +27,6 @@ class Flight:
 
     __slots__ = (
         "arrived",
-        "attempts",
         "body",
         "connection",
         "deliver",
@@ -41,6 +41,7 @@ class Flight:
         "key",
         "kind",
         "lane",
+        "losses",
         "order",
         "payload",
         "place",
@@ -79,7 +80,7 @@ class Flight:
         self.connection: Connection | None = None
         self.sent = 0
         self.expires = 0
-        self.attempts = 0
+        self.losses = 0
         self.fallback: str | None = None
         self.disputed: int | None = None
         self.status = 0

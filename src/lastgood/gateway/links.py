@@ -46,12 +46,17 @@ class Receiver(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One life of the connection to a host. ``load`` is the number of requests it has not answered."""
+    """One life of the connection to a host. ``load`` is the number of requests it has not answered.
+
+    ``untaken`` says of one that has ended that no host had taken it, as far as can be seen: a host that is killed may
+    still be connected to, for a moment, and asks for nothing any more.
+    """
 
     def __init__(self, link: "HostLink", receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
         self.link = link
         self.load = 0
         self.paused = False
+        self.untaken = False
         self.ended: asyncio.Future[None] = loop.create_future()
         self._receiver = receiver
         self._call_soon = loop.call_soon
@@ -59,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._have = 0
         self._need = 0
+        self._heard = False
         self._seen = 0
         self._looks = 0
         self._transport: asyncio.Transport | None = None
@@ -104,8 +110,9 @@ class Connection(asyncio.Protocol):
         self.link.tried = True
         self._receiver.settled()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever the cause, it is gone
-        """Hand back what was in flight."""
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hand back what was in flight. The kernel says with an error that not all was read that was sent."""
+        self.untaken = exc is not None and not self._heard
         if self.link.connection is self:
             self.link.connection = None
         self._transport = None
@@ -123,6 +130,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on every whole frame; keep the beginning of the next."""
+        self._heard = True
         if self._parts:
             self._parts.append(data)
             self._have += len(data)
