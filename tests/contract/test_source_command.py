@@ -39,7 +39,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
     error = failure(source(tmp_path, text, timeouts={"schema": 1}))
     assert error.code == Code.TIMEOUT
     child = int((tmp_path / "child").read_text())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes():
         assert time.monotonic() < deadline, "the child lives on"
         time.sleep(0.01)

@@ -176,7 +176,7 @@ def test_readers_do_not_wait_for_a_writer(file_stores: Stores) -> None:
         connection.exec_driver_sql("UPDATE models SET newest = 9")
         reader = threading.Thread(target=lambda: seen.append(len(file_stores.versions.versions("churn"))))
         reader.start()
-        reader.join(timeout=5)
+        reader.join(timeout=60)
 
         assert seen == [1]
 

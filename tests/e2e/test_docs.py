@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from project import eventually, free_port
+from project import DEADLINE_SECONDS, eventually, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ class Reader:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
@@ -82,7 +82,7 @@ class Reader:
         """Stop the server that was typed into the background."""
         if self.server is not None:
             self.server.send_signal(signal.SIGINT)
-            self.server.wait(60)
+            self.server.wait(DEADLINE_SECONDS)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from project import GOOD, Load, serving
+from project import DEADLINE_SECONDS, GOOD, Load, serving
 
 
 def test_a_server_in_a_deep_folder_serves_and_obeys_commands_with_another_tmpdir(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_server_in_a_deep_folder_serves_and_obeys_commands_with_another_tmpdir
             project.cli("rollback", "churn", "--reason", "drill")
             assert project.infer()[2]["lastgood-version"] == "1"
         again = project.popen("serve")
-        assert "runs on this home already" in "".join(again.communicate(timeout=60))
+        assert "runs on this home already" in "".join(again.communicate(timeout=DEADLINE_SECONDS))
         assert again.returncode != 0
 
     assert not load.failures

@@ -66,6 +66,7 @@ def test_a_version_that_fails_on_live_traffic_goes_back_with_its_data(
     assert found.tables["visits"].added > 0
 
 
+@pytest.mark.slow  # the same way back; only who asks for it differs
 def test_a_person_takes_model_and_data_back_together(
     shop: Shop, record_property: Callable[[str, object], None]
 ) -> None:

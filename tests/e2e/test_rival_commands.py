@@ -2,16 +2,15 @@
 
 import collections
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from project import GOOD, Load, Project, eventually, serving
+from project import DEADLINE_SECONDS, GOOD, Load, Project, eventually, serving
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    """A server with v1.0 stable and three more versions registered."""
-    with serving(tmp_path) as made:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A server with v1.0 stable and three more versions registered; no test leaves a release under way."""
+    with serving(tmp_path_factory.mktemp("rivals")) as made:
         for label in ("v1.1", "v1.2", "v1.3"):
             made.register(label, GOOD + f"  # {label}")
         yield made
@@ -20,7 +19,9 @@ def project(tmp_path: Path) -> Iterator[Project]:
 def test_two_releases_at_once(project: Project) -> None:
     """Exactly one release starts; the others exit 1 and name the one under way."""
     rivals = [project.popen("release", "churn", "--version", label) for label in ("v1.1", "v1.2", "v1.3")]
-    outcomes = [(*rival.communicate(timeout=60), rival.returncode) for rival in rivals]
+    outcomes = [(*rival.communicate(timeout=DEADLINE_SECONDS), rival.returncode) for rival in rivals]
+
+    project.cli("abort", "churn")
 
     codes = collections.Counter(code for *_, code in outcomes)
     assert codes == {0: 1, 1: 2}, outcomes
@@ -54,7 +55,7 @@ def test_rollback_promote_and_release_at_once(project: Project) -> None:
                 project.popen("release", "churn", "--version", "v1.2"),
             ]
             promoted, rolled_back, released = [
-                (*rival.communicate(timeout=60), rival.returncode) for rival in rivals
+                (*rival.communicate(timeout=DEADLINE_SECONDS), rival.returncode) for rival in rivals
             ]
             assert rolled_back[2] == 0, rolled_back
             assert promoted[2] in (0, 1), promoted

@@ -78,13 +78,14 @@ class Project:
             self.process.wait(60)
 
 
-@pytest.fixture
-def project(tmp_path):
-    opened = Project(tmp_path)
+@contextlib.contextmanager
+def serving(folder):
+    """Give a project with v1.0 stable, whose controller runs."""
+    opened = Project(folder)
     try:
         assert opened.run("init").returncode == 0
-        (tmp_path / "once.yaml").write_text(AT_ONCE)
-        (tmp_path / "slow.yaml").write_text(SLOW)
+        (folder / "once.yaml").write_text(AT_ONCE)
+        (folder / "slow.yaml").write_text(SLOW)
         opened.register("v1.0")
         opened.start()
         done = opened.run(
@@ -97,16 +98,30 @@ def project(tmp_path):
         opened.close()
 
 
-def test_release_wait_ends_with_the_releases_exit_code(project):
+@pytest.fixture
+def project(tmp_path):
+    """For what stops the controller or leaves another version stable."""
+    with serving(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """For what leaves v1.0 stable, nothing under way, and the controller running."""
+    with serving(tmp_path_factory.mktemp("shared")) as opened:
+        yield opened
+
+
+def test_release_wait_ends_with_the_releases_exit_code(shared):
     """0 for succeeded, 3 for refused and aborted, 4 for rolled back, 5 for not over in time."""
-    project.register("v1.1")
-    late = project.run(
+    shared.register("v1.1")
+    late = shared.run(
         "release", "churn", "--version", "v1.1", "--plan", "slow.yaml", "--wait", "--timeout", "1s", "--json"
     )
     assert (late.returncode, json.loads(late.stderr)["code"]) == (5, "timeout")
-    busy = project.run("release", "churn", "--version", "v1.1")
+    busy = shared.run("release", "churn", "--version", "v1.1")
     assert (busy.returncode, "still under way" in busy.stderr) == (1, True)
-    assert project.run("abort", "churn").returncode == 0
+    assert shared.run("abort", "churn").returncode == 0
 
     ended = {}
     for command, plan in (("abort", "slow.yaml"), ("rollback", "slow.yaml")):
@@ -123,12 +138,12 @@ def test_release_wait_ends_with_the_releases_exit_code(project):
                 plan,
                 "--wait",
             ],
-            cwd=project.folder,
+            cwd=shared.folder,
             stdout=subprocess.PIPE,
             text=True,
         )
-        until(lambda: _phase(project) == "progressing", seconds=120)
-        assert project.run(command, "churn").returncode == 0
+        until(lambda: _phase(shared) == "progressing", seconds=120)
+        assert shared.run(command, "churn").returncode == 0
         out, _ = waiting.communicate(timeout=120)
         ended[command] = (waiting.returncode, out.splitlines()[-1])
 
@@ -136,7 +151,7 @@ def test_release_wait_ends_with_the_releases_exit_code(project):
         "abort": (3, "Deployed model version: v1.0"),
         "rollback": (4, "Deployed model version: v1.0"),
     }
-    again = project.run("release", "churn", "--version", "v1.1")
+    again = shared.run("release", "churn", "--version", "v1.1")
     assert again.returncode == 3
     assert "--override" in again.stderr
 
@@ -212,22 +227,22 @@ def test_the_doctor_asks_the_running_controller(project):
     assert (states["stopped"]["server"], states["stopped"].get("controller")) == ("note", None)
 
 
-def test_the_doctor_does_not_wait_long_for_a_controller_that_hangs(project):
+def test_the_doctor_does_not_wait_long_for_a_controller_that_hangs(shared):
     """A stopped process is one problem, told by the check of its health; no further question is put to it."""
-    os.kill(project.process.pid, signal.SIGSTOP)
+    os.kill(shared.process.pid, signal.SIGSTOP)
     try:
-        done = project.run("doctor", "--json")
+        done = shared.run("doctor", "--json")
     finally:
-        os.kill(project.process.pid, signal.SIGCONT)
+        os.kill(shared.process.pid, signal.SIGCONT)
 
     found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert (done.returncode, found["controller"]["state"], "server" in found) == (1, "problem", False)
     assert "its health" in found["controller"]["what"]
 
 
-def test_a_process_that_has_the_pid_by_now_gets_no_token(project):
+def test_a_process_that_has_the_pid_by_now_gets_no_token(shared):
     """With another start time in its address, the process of that pid is not asked: the store answers."""
-    path = project.settings.run / "api.json"
+    path = shared.settings.run / "api.json"
     told = json.loads(path.read_text())
     calls = []
 
@@ -235,7 +250,7 @@ def test_a_process_that_has_the_pid_by_now_gets_no_token(project):
         thief.settimeout(0.5)
         url = f"http://127.0.0.1:{thief.getsockname()[1]}"
         path.write_text(json.dumps({**told, "url": url, "started": told["started"] - 1}))
-        done = project.run("status", "churn", "--json")
+        done = shared.run("status", "churn", "--json")
         with contextlib.suppress(TimeoutError):
             calls.append(thief.accept())
 
@@ -262,10 +277,10 @@ def test_a_second_controller_waits_for_the_first_and_takes_over(project):
         assert not (project.settings.run / "api.json").exists()
 
 
-def test_commands_print_text_that_fits_and_json_that_parses(project):
+def test_commands_print_text_that_fits_and_json_that_parses(shared):
     """Status, history and show answer from the server in both ways."""
     for arguments in (["status"], ["status", "churn"], ["history", "churn"], ["show", "release", "1"]):
-        text, data = project.run(*arguments), project.run(*arguments, "--json")
+        text, data = shared.run(*arguments), shared.run(*arguments, "--json")
 
         assert (text.returncode, data.returncode) == (0, 0)
         assert "v1.0" in text.stdout

@@ -179,13 +179,13 @@ def test_a_way_back_never_waits_for_counting(shop: Keeping, monkeypatch: pytest.
 
     def slowly(*given: Any) -> Any:
         counting.set()
-        may_end.wait(60)
+        may_end.wait(300)
         return count(*given)
 
     monkeypatch.setattr(sqlite.SqliteSource, "quarantine", slowly)
     monkeypatch.setattr(shop.world, "settle_data", lambda: time.sleep(0.01))
     assert shop.world.caretaker.look()
-    assert counting.wait(20)
+    assert counting.wait(120)
     shop.world.register("v1.3", needs=shop.needs)
     shop.world.programs.known["migrate"] = lambda: shop.write(901)
     try:

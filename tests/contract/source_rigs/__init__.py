@@ -41,8 +41,8 @@ class Activity:
         self.mixed: list[str] = []
 
     def wait(self, turns: int) -> None:
-        """Wait until it did ``turns`` more; an assertion fails after half a minute."""
-        goal, deadline = self.turns + turns, time.monotonic() + 30
+        """Wait until it did ``turns`` more; an assertion fails after three minutes."""
+        goal, deadline = self.turns + turns, time.monotonic() + 180
         while self.turns < goal:
             assert time.monotonic() < deadline, f"stands still after {self.turns} turns: {self.errors[-3:]}"
             time.sleep(0.001)
