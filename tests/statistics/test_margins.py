@@ -21,11 +21,11 @@ def kl(q: float, p: float) -> float:
     return q * math.log(q / p) + (1 - q) * math.log((1 - q) / (1 - p))
 
 
-@pytest.mark.parametrize("q0", [1e-6, 0.01, 0.3, 0.9])
+@pytest.mark.parametrize("q0", [1e-10, 1e-6, 0.01, 0.3, 0.9])
 @pytest.mark.parametrize("q1", [1e-4, 0.08, 0.5, 0.99])
 @pytest.mark.parametrize("weight", [0.05, 0.5, 0.9])
 def test_the_nearest_pair_is_the_minimum(q1: float, q0: float, weight: float) -> None:
-    """No pair on the line has a smaller divergence than the one found by halving."""
+    """No pair on the line has a smaller divergence than the one found."""
 
     def divergence(p: float) -> float:
         return weight * kl(q1, p + DELTA) + (1 - weight) * kl(q0, p)
@@ -162,3 +162,12 @@ def test_impossible_settings_and_counts_are_refused() -> None:
             update(state, 1, 2, 3, 0)
     with pytest.raises(ValueError, match="above 1"):
         noninferiority.initial_by_odds(0.05, 1.0)
+
+
+def test_bets_on_a_difference_learn_a_common_rate_of_any_size_in_one_stratum() -> None:
+    """Where a third of all is bad in both arms, a first stratum costs less than a factor of three, in both directions."""
+    worse, good = margin.initial(0.05, 0.02), noninferiority.initial(0.05, 0.02)
+    strata = [(10, 3, 90, 27), (10, 4, 90, 36)]
+
+    assert margin.log_e(margin.update(worse, *strata[0])) > -math.log(3.0)
+    assert all(abs(noninferiority.update(good, *stratum).log_e) < 0.1 for stratum in strata)

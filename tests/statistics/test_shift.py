@@ -44,9 +44,9 @@ def test_a_shift_of_exactly_the_margin_is_tolerated() -> None:
     assert len(found) <= binom.ppf(0.999, 60, 0.05)
 
 
-def test_a_shift_well_within_the_margin_is_never_reported() -> None:
-    """At total variation 0.03 with a margin of 0.05 no stream raises an alarm."""
-    assert stops(2, 60, 150, moved(0.075), 0.05) == []
+def test_a_shift_well_within_the_margin_is_hardly_ever_reported() -> None:
+    """At total variation 0.03 with a margin of 0.05 alarms stay within a fifth of alpha."""
+    assert len(stops(2, 60, 150, moved(0.075), 0.05)) <= binom.ppf(0.999, 60, 0.01)
 
 
 def test_a_shift_beyond_the_margin_is_found_soon() -> None:

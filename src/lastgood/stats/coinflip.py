@@ -19,13 +19,17 @@ Unlike SCORE it learns from a bad trial of arm 0 that had no companion in arm 1,
 """
 
 import math
+from typing import Final
 
 import msgspec
 
-from lastgood.stats.margin import PAST_BAD, PAST_TRIALS
 from lastgood.stats.money import CASH, hand_out, log, log_sum
 from lastgood.stats.projection import log_ratio
 from lastgood.stats.score import RATIOS
+
+PAST_BAD: Final = 0.5
+PAST_TRIALS: Final = 50.0
+"""The past that arm 0's rate starts with: trials come one by one, and the first few should not mean much."""
 
 
 class CoinFlip(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ Guarantee
     When the hypothesis holds and the trials of a stratum are independent, the chance that :func:`reached` is
     ever true is at most ``alpha`` (Ville's inequality).
 Formula
-    Before a stratum expert ``j`` bets on ``q0 = (bad + 1/2)/(n + 50)`` from arm 0's past and ``q1 = q0 + m_j delta``, against the
+    Before a stratum expert ``j`` bets on ``q0 = (bad + 1/2)/(n + 5)`` from arm 0's past and ``q1 = q0 + m_j delta``, against the
     nearest pair of rates on the line ``p1 = p0 + delta`` (:mod:`lastgood.stats.projection`); its money grows by
     the likelihood ratio. Part of the money is kept as cash for later starts.
 Source
@@ -24,12 +24,12 @@ import msgspec
 from lastgood.stats.money import CASH, hand_out, log, log_sum
 from lastgood.stats.projection import log_factor
 
-MULTIPLES: Final = (1.5, 3.0, 8.0, 30.0)
+MULTIPLES: Final = (1.5, 2.5, 5.0, 12.0, 40.0)
 """What the experts bet the difference to be, in multiples of the margin."""
 
 PAST_BAD: Final = 0.5
-PAST_TRIALS: Final = 50.0
-"""The past that a rate starts with, so that a bet is never on exactly 0."""
+PAST_TRIALS: Final = 5.0
+"""What is added to arm 0's past, so that a bet is never on exactly 0; so little that one stratum outweighs it."""
 
 
 class Margin(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -16,13 +16,17 @@ Source
 """
 
 import math
+from typing import Final
 
 import msgspec
 
 from lastgood.stats import score
-from lastgood.stats.margin import PAST_BAD, PAST_TRIALS
 from lastgood.stats.projection import log_factor
 from lastgood.stats.score import Score
+
+PAST_BAD: Final = 0.5
+PAST_TRIALS: Final = 1.0
+"""The past that the pooled rate starts with: next to nothing, and even, where a bet on equal arms says least."""
 
 
 class NonInferiority(msgspec.Struct, frozen=True, kw_only=True, gc=False):
