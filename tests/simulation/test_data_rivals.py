@@ -212,3 +212,68 @@ def test_going_to_a_version_whose_data_is_gone_is_refused(shop: Shop) -> None:
 
     assert (early.value.code, late.value.code) == (Code.REFUSED, Code.REFUSED)
     assert (shop.world.stable(), shop.columns()) == ("v1.0", ["id", "age"])
+
+
+def _held(shop: Shop) -> bool:
+    return shop.world.router.page.routes[0].held
+
+
+def test_a_gateway_that_does_not_hold_requests_stops_a_migration_before_it_begins(shop: Shop) -> None:
+    """Requests of all the others do not wait for it: after ten seconds the release ends, with nothing changed."""
+    shop.world.fleet.slow.add(shop.world.key("v1.1"))
+    release = shop.start(AT_ONCE)
+    shop.turns(lambda: stage(shop, release) is DataStage.STAGED)
+    shop.world.router.deaf = True
+    shop.world.fleet.slow.clear()
+    shop.turns(lambda: stage(shop, release) is DataStage.MIGRATING)
+    held = _held(shop)
+    shop.turn(9.0)
+    during = (_held(shop), shop.phase(release))
+    shop.turn(2.0)
+    done = shop.world.release(release)
+
+    assert held
+    assert during == (True, Phase.VALIDATING)
+    assert done.phase is Phase.ABORTED
+    assert "gateways did not acknowledge within 10 s that requests wait" in done.cause
+    assert not _held(shop)
+    assert (shop.world.routed(), shop.columns()) == ("v1.0", ["id", "age"])
+    assert shop.world.registry.failures([shop.world.registry.resolve("churn", "v1.1")]) == {}
+
+
+def test_a_gateway_that_does_not_hold_requests_puts_a_swap_off(shop: Shop) -> None:
+    """They are let go to the version that can read the data, and once it hears, model and data go back together."""
+    release = shop.start(AT_ONCE)
+    shop.turns(lambda: shop.phase(release) is Phase.WATCHING)
+    shop.world.router.deaf = True
+    shop.world.fleet.missed[shop.world.key("v1.1")] = 9
+    shop.turns(lambda: stage(shop, release) is DataStage.HOLDING)
+    held = _held(shop)
+    shop.turn(11.0)
+    let_go = (_held(shop), shop.world.routed(), shop.columns(), stage(shop, release))
+    shop.world.router.deaf = False
+    shop.world.router.hear()
+    shop.turns(lambda: shop.phase(release) is Phase.ROLLED_BACK)
+
+    assert held
+    assert let_go == (False, "v1.1", ["id", "born"], DataStage.STAGED)
+    assert (shop.world.routed(), shop.columns()) == ("v1.0", ["id", "age"])
+
+
+def test_another_process_lets_nobody_go(shop: Shop) -> None:
+    """Who finds a hold of a process that died cannot know whether its swap was made: requests wait until gateways hear."""
+    release = shop.start(AT_ONCE)
+    shop.turns(lambda: shop.phase(release) is Phase.WATCHING)
+    shop.world.router.deaf = True
+    shop.world.fleet.missed[shop.world.key("v1.1")] = 9
+    shop.turns(lambda: stage(shop, release) is DataStage.HOLDING)
+    shop.world.restart()
+    shop.turn(60.0)
+    shop.turn(60.0)
+    held = (_held(shop), stage(shop, release))
+    shop.world.router.deaf = False
+    shop.world.router.hear()
+    shop.turns(lambda: shop.phase(release) is Phase.ROLLED_BACK)
+
+    assert held == (True, DataStage.HOLDING)
+    assert (shop.world.routed(), shop.columns()) == ("v1.0", ["id", "age"])

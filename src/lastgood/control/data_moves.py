@@ -24,6 +24,12 @@ RESTORE_TRIES: Final = 5
 """After so many swaps that a lock made impossible, the restore of a quarantine is given up: nobody depends on it."""
 
 
+HOLD_SECONDS: Final = 10.0
+"""So long gateways may take to acknowledge that requests wait; then requests are let go, and nothing has begun."""
+
+_UNHEARD: Final = f"gateways did not acknowledge within {HOLD_SECONDS:g} s that requests wait"
+
+
 def prepared(release: Release) -> bool:
     """Whether the release's data is as its candidate shall find it, or the plan says nothing of data."""
     plan, data = release.plan.data, release.data
@@ -77,11 +83,25 @@ def prepare(release: Release, deployment: Deployment, seen: Situation) -> Move |
             return _to(staged, f"the way back of {plan.source} lies ready") if work.done else None
         case DataStage.CAPTURED | DataStage.STAGED if plan.migrate:
             return _begin_migration(release, data, seen)
-        case DataStage.MIGRATING if work.error is not None:
-            return roll_back(release, deployment, seen, cause=f"the migration failed: {work.error}")
-        case DataStage.MIGRATING if work.done:
-            return _to(msgspec.structs.replace(data, stage=DataStage.MIGRATED), "the migration has ended")
+        case DataStage.MIGRATING:
+            return _migrating(release, deployment, data, seen)
     return None
+
+
+def _migrating(release: Release, deployment: Deployment, data: DataProgress, seen: Situation) -> Move | None:
+    """Return the move that ends the stage of a migration: well, failed, or before it could begin."""
+    plan = release.plan.data
+    assert plan is not None
+    if data.held is not None and _unheard(data, seen, data.held):
+        stage = DataStage.STAGED if plan.on_rollback is OnRollback.RESTORE else DataStage.CAPTURED
+        before = msgspec.structs.replace(data, stage=stage, touched=False, held=None)
+        cause = f"{_UNHEARD}; {plan.source} was not migrated"
+        return Move(event=Event.ABORT, cause=cause, changes={"data": before}, publish=True)
+    if seen.data.error is not None:
+        return roll_back(release, deployment, seen, cause=f"the migration failed: {seen.data.error}")
+    if not seen.data.done:
+        return None
+    return _to(msgspec.structs.replace(data, stage=DataStage.MIGRATED), "the migration has ended")
 
 
 def _begin_migration(release: Release, data: DataProgress, seen: Situation) -> Move | None:
@@ -145,16 +165,19 @@ def give_back(release: Release, seen: Situation) -> Move | None:
     if data.stage is not DataStage.HOLDING:
         if not can_take_over(seen) or seen.now < data.retry_at:
             return None
-        held = data.held if data.held is not None else seen.now
-        holding = msgspec.structs.replace(data, stage=DataStage.HOLDING, held=held, error="")
+        # A hold from before a migration goes on: stable cannot read what is there, so nobody is let go for gateways' sake.
+        mine = {"held": seen.now, "by": seen.process} if data.held is None else {"by": ""}
+        holding = msgspec.structs.replace(data, stage=DataStage.HOLDING, error="", **mine)
         return _to(holding, f"requests wait while {data.source} goes back", publish=True)
-    if work.error is not None:  # let go of the requests, try again later: everything is as it was
+    unheard = data.held is not None and _unheard(data, seen, data.held)
+    failed = work.error or (_UNHEARD if unheard else None)
+    if failed is not None:  # let go of the requests, try again later: everything is as it was
         again = seen.now + min(RETRY_SECONDS * 2**data.tries, RETRY_MOST)
         stage = DataStage.CAPTURED if work.lost else DataStage.STAGED  # what is gone is staged anew
         later = msgspec.structs.replace(
-            data, stage=stage, held=None, tries=data.tries + 1, retry_at=again, error=work.error
+            data, stage=stage, held=None, tries=data.tries + 1, retry_at=again, error=failed
         )
-        return _to(later, f"{data.source} could not go back yet: {work.error}", publish=True)
+        return _to(later, f"{data.source} could not go back yet: {failed}", publish=True)
     if not work.done:
         return None
     waited = 0.0 if data.held is None else (seen.now - data.held) * 1000.0
@@ -168,6 +191,12 @@ def give_back(release: Release, seen: Situation) -> Move | None:
         stable=release.target,
         publish=True,
     )
+
+
+def _unheard(data: DataProgress, seen: Situation, since: float) -> bool:
+    """Whether gateways take too long to hold requests, and this process, which asked them to, has begun nothing."""
+    waited = seen.now - since > HOLD_SECONDS
+    return waited and not seen.acknowledged and not seen.data.begun and data.by == seen.process
 
 
 def put_back(release: Release, seen: Situation) -> Move | None:

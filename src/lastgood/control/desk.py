@@ -89,6 +89,11 @@ class Desk:
             known = self._works.get((source, kind, token))
             return known is not None and not known.done
 
+    def knows(self, source: str, kind: DataTask, token: str) -> bool:
+        """Whether this piece of work was begun here, and what came of it has not been taken or forgotten since."""
+        with self._lock:
+            return (source, kind, token) in self._works
+
     def forget(self, source: str, kind: DataTask, token: str) -> None:
         """Drop what came of work that has ended, so that it begins anew when it is asked for again."""
         with self._lock:

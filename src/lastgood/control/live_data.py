@@ -12,11 +12,14 @@ from lastgood.control.moves import DataWork
 from lastgood.control.schemas import Schemas
 from lastgood.data_ports import DataSource
 from lastgood.domain.release import Release
-from lastgood.domain.snapshot import DataTask, Snapshot, restore_token, snapshot_token
+from lastgood.domain.snapshot import DataStage, DataTask, Snapshot, restore_token, snapshot_token
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
 
 logger = logging.getLogger(__name__)
+_AWAITED: Final = {DataStage.MIGRATING: DataTask.MIGRATE, DataStage.HOLDING: DataTask.SWAP}
+"""Work that waits for gateways to hold requests, by the stage that asks for it."""
+
 _CHANGES: Final = frozenset({DataTask.MIGRATE, DataTask.SWAP})
 """Work after which the live data may have another schema."""
 
@@ -59,8 +62,11 @@ class LiveData:
             self.schemas.changing(release.id, data.source)
         else:
             self.schemas.changed(release.id)
-        if wanted is None or data is None:
+        if data is None:
             return DataWork()
+        if wanted is None:
+            awaited, token = _AWAITED.get(data.stage), restore_token(release.id)
+            return DataWork(begun=awaited is not None and self.desk.knows(data.source, awaited, token))
         if wanted is DataTask.MIGRATE and data.by != self.process:
             self._programs.end(_migration(release))
             return DataWork(error="it was interrupted, and nobody knows how far it came")
@@ -112,5 +118,7 @@ def _migration(release: Release) -> str:
 
 def _seen(work: Work, *, lost: bool) -> DataWork:
     if work.error is not None:
-        return DataWork(error=str(work.error.message), lost=lost)
-    return DataWork(done=work.done, snapshot=work.result if isinstance(work.result, Snapshot) else None)
+        return DataWork(begun=True, error=str(work.error.message), lost=lost)
+    return DataWork(
+        begun=True, done=work.done, snapshot=work.result if isinstance(work.result, Snapshot) else None
+    )

@@ -42,9 +42,10 @@ class DataWork(msgspec.Struct, frozen=True, kw_only=True):
     """How the work on live data stands that the release's stage asks for.
 
     ``snapshot`` is what a capture gave. ``error`` is why it failed, None while it runs or when it ended well. ``lost`` is
-    whether that was because what had been staged is gone.
+    whether that was because what had been staged is gone. ``begun`` is whether this process has begun it.
     """
 
+    begun: bool = False
     done: bool = False
     snapshot: Snapshot | None = None
     error: str | None = None

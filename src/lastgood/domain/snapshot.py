@@ -100,7 +100,7 @@ class DataProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     ``touched`` is whether the live data may be other than the snapshot by this release's doing: its migration has begun,
     or its candidate had traffic. ``held`` is since when requests wait for a flip (None: they do not), ``held_ms`` how
-    long they did in the last one. ``by`` is the process that began the migration: another one cannot know how far that
+    long they did in the last one. ``by`` is the process that began the migration, or the hold of a swap: another one cannot know how far that
     came. ``tries`` counts swaps that somebody's lock made impossible, ``retry_at`` is when the next one may be tried,
     ``error`` what stood in the way.
     """
