@@ -21,6 +21,7 @@ BENCHES = {
     "mlflow_serve": "requests a second, against mlflow models serve",
     "data": "capturing and putting back data, against each source's own tool; what clients notice",
     "evidence": "how soon a worse candidate is found, against other tools' rules; and what judging costs",
+    "robustness": "the evidence engine where nobody tuned it: other rates, splits, margins, latencies, bursts",
 }
 
 

@@ -215,6 +215,16 @@ def limit_of_proof(
     return share * math.log(1.0 / alpha) / float(least)
 
 
+def limit_over(p1: float, p0: float, delta: float) -> float:
+    """Return the fewest candidate requests, on average, for showing that ``p1`` is more than ``delta`` over ``p0``."""
+
+    def information(p: float) -> float:
+        return SHARE * _kl(_law(p1), _law(p + delta)) + (1.0 - SHARE) * _kl(_law(p0), _law(p))
+
+    least = minimize_scalar(information, bounds=(1e-9, min(1.0 - delta, 3.0 * p1)), method="bounded").fun
+    return SHARE * math.log(1.0 / ALPHA) / float(least)
+
+
 def by_points(delta: float) -> Callable[[float], float]:
     """Return a margin in points."""
     return lambda p0: min(p0 + delta, 1.0 - 1e-12)

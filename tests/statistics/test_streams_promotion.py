@@ -23,6 +23,7 @@ POINTS = {
     "1 % and a point": (0.01, 0.01),
     "0.1 % and half a point": (0.001, 0.005),
     "8 % and two points": (0.08, 0.02),
+    "30 % and five points": (0.3, 0.05),
 }
 Case = tuple[float, Callable[[float], float], Any, Callable[..., Any]]
 

@@ -6,7 +6,19 @@ candidate requests, less three standard errors, at most the stated multiple of w
 
 import numpy as np
 import pytest
-from streams import ALIKE, ALPHA, UNEQUAL, WORSE, Scenario, alike, least_ratio, limit, most_alarms, stops
+from streams import (
+    ALIKE,
+    ALPHA,
+    UNEQUAL,
+    WORSE,
+    Scenario,
+    alike,
+    least_ratio,
+    limit,
+    limit_over,
+    most_alarms,
+    stops,
+)
 
 from lastgood.stats import margin, score
 
@@ -106,3 +118,14 @@ def test_an_absolute_margin_is_kept_whatever_both_arms_do(scenario: Scenario) ->
     found = stops(counts, margin.initial(ALPHA, 0.005), margin.update)
 
     assert float(np.isfinite(found).mean()) <= most_alarms(60)
+
+
+@pytest.mark.parametrize(("p0", "p1", "delta"), [(0.3, 0.4, 0.02), (0.1, 0.14, 0.01), (0.01, 0.05, 0.005)])
+def test_a_rate_over_an_absolute_margin_is_found_at_any_base_rate(p0: float, p1: float, delta: float) -> None:
+    """At 1, 10 and 30 % of bad requests: nearly every stream ends, with at most 1.7 times what any test must spend."""
+    least = limit_over(p1, p0, delta)
+    counts = Scenario("over", p1, p0).draw(np.random.default_rng(29), 60, 6 * least / 100)
+    found = stops(counts, margin.initial(ALPHA, delta), margin.update)
+
+    assert float(np.isfinite(found).mean()) >= 0.97
+    assert least_ratio(found, least, 6 * least) <= 1.7
