@@ -227,7 +227,7 @@ class Project:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any, dict[str, str]]:
         """Send one request; return status, body and headers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
         try:
             connection.request(
                 "POST", path, body_of(value), {"content-type": "application/json", **(headers or {})}
@@ -252,7 +252,7 @@ def body_of(value: float) -> str:
 
 def ask(port: int, body: dict[str, Any]) -> int:
     """Send one request to the model 'churn'; return the status, 0 when nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
     try:
         connection.request("POST", "/v2/models/churn/infer", json.dumps(body))
         return connection.getresponse().status
@@ -300,7 +300,7 @@ class Load:
         assert not any(thread.is_alive() for thread in self._threads), "every client has ended"
 
     def _run(self, index: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.project.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.project.port, timeout=DEADLINE_SECONDS)
         number = index
         while not self._stop.is_set():
             number += 1

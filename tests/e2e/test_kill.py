@@ -54,8 +54,8 @@ VICTIMS: dict[str, Callable[[Project], int]] = {  # the pid, 0 while it does not
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    """A server of its own for each story."""
-    with serving(tmp_path) as made:
+    """A server of its own for each story, in which a request may wait for a host as long as a slow machine takes."""
+    with serving(tmp_path, request_timeout=60) as made:
         (made.folder / "slow.yaml").write_text(SLOW_PLAN)
         made.register("v1.1", GOOD + "  # one more feature")
         yield made
