@@ -268,3 +268,30 @@ def test_outcomes_of_a_log_that_is_not_there_are_none(tmp_path: Path) -> None:
     assert logged.outcomes(1, Cursor(), made_until=EVER, limit=5) == ([], Cursor())
     assert logged.awaited(1) == {}
     assert not (tmp_path / "log.db").exists()
+
+
+def test_a_label_takes_no_more_work_in_a_larger_log(tmp_path: Path) -> None:
+    """Counted in steps of SQLite's machine: every look-up is by key, whatever is joined or waits already."""
+    steps = []
+    for size in (10, 20_000):
+        rig = Rig(tmp_path / str(size))
+        rig.log.add([prediction(f"p{number}", also=f"m{number}") for number in range(100)])
+        others = [(f"o{number}", 0, "1", 1.0, NOW, number % 2) for number in range(size)]
+        counted = 0
+
+        def count() -> int:
+            nonlocal counted
+            counted += 1
+            return 0
+
+        assert rig.label("early") == "unknown"  # so that those who wait are looked for
+        with rig.log.changing() as connection:
+            connection.executemany("INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?)", others)
+        with rig.log.reading() as connection:
+            connection.set_progress_handler(count, 100)
+        assert {rig.label(f"p{number}") for number in range(50)} == {"joined"}
+        rig.log.add([prediction(f"q{number}", also=None) for number in range(50)])
+        with rig.log.reading() as connection:
+            connection.set_progress_handler(None, 0)
+        steps.append(counted)
+    assert steps[1] < 2 * steps[0]

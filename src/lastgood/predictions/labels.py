@@ -59,6 +59,7 @@ def take(connection: sqlite3.Connection, label: Label, *, now: float, since: flo
         if not room:
             return _fated(label, Fate.REFUSED, f"{WAITING_MAX} labels of unknown ids wait already")
         _keep(connection, label, id_, now, joined=False)
+        _wait(connection, 1)
         return _fated(label, Fate.UNKNOWN)
     why = _join(connection, made, label, now)
     if why:
@@ -69,16 +70,15 @@ def take(connection: sqlite3.Connection, label: Label, *, now: float, since: flo
 
 def on_added(connection: sqlite3.Connection, batch: Sequence[Prediction]) -> None:
     """Let labels that wait for these predictions, which were added just now, meet them."""
-    if connection.execute("SELECT 1 FROM labels WHERE joined = 0 LIMIT 1").fetchone() is None:
+    if not waiting(connection):
         return
     for prediction in batch:
         for id_ in prediction.ids:
-            rows = connection.execute(
-                "SELECT row, value, at, received FROM labels WHERE id = ? AND joined = 0 ORDER BY row", (id_,)
-            ).fetchall()
+            rows = connection.execute(_WAITING, (id_,)).fetchall()
             for row, value, at, received in rows:
                 label = Label(id=id_, value=msgspec.json.decode(value), at=at, row=row)
                 connection.execute("DELETE FROM labels WHERE id = ? AND row = ?", (id_, row))
+                _wait(connection, -1)
                 take(connection, label, now=received, since=0.0, room=True)
 
 
@@ -89,9 +89,9 @@ def labels_of(connection: sqlite3.Connection, id_: str) -> list[Label]:
 
 
 def waiting(connection: sqlite3.Connection) -> int:
-    """Return how many labels wait for their predictions, :data:`WAITING_MAX` at most."""
-    counted = "SELECT count(*) FROM (SELECT 1 FROM labels WHERE joined = 0 LIMIT ?)"
-    return int(connection.execute(counted, (WAITING_MAX,)).fetchone()[0])
+    """Return how many labels wait for their predictions."""
+    row = connection.execute("SELECT value FROM tallies WHERE name = 'labels_waiting'").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def kept_since(connection: sqlite3.Connection, keep_from: float) -> float:
@@ -110,9 +110,10 @@ def drop_labels(log: PredictionLog, keep_from: float, *, rows_max: int = 20_000)
     while dropped < rows_max:
         with log.changing() as connection:
             since = kept_since(connection, keep_from)
-            gone = 0
-            for joined, before in ((0, keep_from), (1, since)):
-                gone += connection.execute(_DROP_LABELS, (joined, before, _DROP_ROWS)).rowcount
+            gone = connection.execute(_DROP_LABELS, (0, keep_from, _DROP_ROWS)).rowcount
+            if gone:
+                _wait(connection, -gone)
+            gone += connection.execute(_DROP_LABELS, (1, since, _DROP_ROWS)).rowcount
             gone += connection.execute(_DROP_OUTCOMES, (keep_from, _DROP_ROWS)).rowcount
         dropped += gone
         if gone < _DROP_ROWS:
@@ -120,6 +121,9 @@ def drop_labels(log: PredictionLog, keep_from: float, *, rows_max: int = 20_000)
     return dropped
 
 
+_WAITING: Final = """
+SELECT row, value, at, received FROM labels INDEXED BY labels_waiting WHERE id = ? AND joined = 0 ORDER BY row
+"""
 _DROP_LABELS: Final = """
 DELETE FROM labels WHERE (id, row) IN (
   SELECT id, row FROM labels WHERE joined = ? AND received < ? ORDER BY received LIMIT ?)
@@ -150,7 +154,7 @@ def _join(connection: sqlite3.Connection, made: Made, label: Label, now: float) 
         if values is None and row_of(made.answer, 0) is not None:
             return f"its answer has no row {label.row}"
     any_known = connection.execute(
-        "SELECT 1 FROM labels WHERE id = ? AND joined = 1 LIMIT 1", (made.id,)
+        "SELECT 1 FROM labels WHERE id = ? AND +joined = 1 LIMIT 1", (made.id,)
     ).fetchone()
     if any_known is None:
         connection.execute(
@@ -182,6 +186,13 @@ def _keep(connection: sqlite3.Connection, label: Label, id_: str, now: float, *,
     connection.execute(
         "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?)",
         (id_, label.row, _encode(label.value).decode(), label.at, now, joined),
+    )
+
+
+def _wait(connection: sqlite3.Connection, more: int) -> None:
+    connection.execute(
+        "INSERT INTO tallies VALUES ('labels_waiting', ?1) ON CONFLICT (name) DO UPDATE SET value = value + ?1",
+        (more,),
     )
 
 
