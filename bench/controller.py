@@ -205,14 +205,17 @@ def main() -> int:
         taken = measure(Path(folder), given.releases, given.turns)
     guardrails = len(cost.ten_guardrails().guardrails)
     print(f"{given.releases} releases with {guardrails} guardrails each; medians of {given.turns} turns\n")
-    print(f"{'':34}{'µs a release':>14}{'a guardrail':>14}{'1 000 releases':>16}{'on the clock':>14}")
+    print(
+        f"{'':30}{'µs a release':>14}{'least':>8}{'a guardrail':>13}{'1 000 releases':>16}{'on the clock':>14}"
+    )
     parts = {}
     for name, told in (("news", "a stratum in every release"), ("quiet", "no news in any")):
         processor, clock = (statistics.median(one) for one in zip(*taken[name], strict=True))
         each = processor / given.releases
         parts[name] = each * 1000
+        least = min(taken[name])[0] / given.releases
         print(
-            f"{told:34}{each * 1e6:14.0f}{each * 1e6 / guardrails:14.1f}{each * 1000:14.2f} s"
+            f"{told:30}{each * 1e6:14.0f}{least * 1e6:8.0f}{each * 1e6 / guardrails:13.1f}{each * 1000:14.2f} s"
             f"{clock / given.releases * 1000:12.2f} s"
         )
     reached = parts["news"] <= GOAL

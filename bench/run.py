@@ -1,6 +1,6 @@
 """Every bench, one after another; each prints ratios measured in one run, with its goals.
 
-    make bench                      (or: python bench/run.py [lookup rollback data_hold footprint throughput ...])
+    make bench                      (or: python bench/run.py [lookup rollback data_hold footprint controller ...])
 
 Run it on a quiet machine with at least two cores: servers are pinned to one, load to the other. What follows the names and
 begins with ``--`` is passed on: ``python bench/run.py evidence --streams 1000``.
@@ -20,6 +20,7 @@ BENCHES = {
     "predictions": "requests a second with the prediction log on, against the same gateway with it off",
     "mlflow_serve": "requests a second, against mlflow models serve",
     "data": "capturing and putting back data, against each source's own tool; what clients notice",
+    "controller": "a turn of the controller with hundreds of releases of ten guardrails each, all with news",
     "evidence": "how soon a worse candidate is found, against other tools' rules; and what judging costs",
     "robustness": "the evidence engine where nobody tuned it: other rates, splits, margins, latencies, bursts",
 }
