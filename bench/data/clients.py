@@ -18,15 +18,18 @@ class Clients:
     def __init__(self) -> None:
         self.times: dict[str, list[tuple[float, float]]] = {}
 
-    def p99(self, kind: str, begin: float, end: float) -> float:
-        """Return the 99th percentile of the milliseconds between two moments (time.monotonic)."""
-        taken = sorted(ms for at, ms in self.times[kind] if begin <= at <= end)
+    def p99(self, kind: str, spans: list[tuple[float, float]]) -> float:
+        """Return the 99th percentile of the milliseconds within spans of time (time.monotonic)."""
+        taken = sorted(self._within(kind, spans))
         assert len(taken) >= 20, f"only {len(taken)} {kind} statements were measured"
         return taken[int(len(taken) * 0.99)]
 
-    def longest(self, kind: str, begin: float, end: float) -> float:
-        """Return the longest milliseconds between two moments."""
-        return max(ms for at, ms in self.times[kind] if begin <= at <= end)
+    def longest(self, kind: str, spans: list[tuple[float, float]]) -> float:
+        """Return the longest milliseconds within spans of time."""
+        return max(self._within(kind, spans))
+
+    def _within(self, kind: str, spans: list[tuple[float, float]]) -> list[float]:
+        return [ms for at, ms in self.times[kind] if any(begin <= at <= end for begin, end in spans)]
 
 
 def _run(kind: str, path: Path, ended: Event, told: Any) -> None:

@@ -1,6 +1,6 @@
 """The PostgreSQL source against pg_dump, pg_restore and plain copies, in one run; and what its clients notice.
 
-    python bench/data/postgres.py [--large]      (10 and 100 MB; --large adds 1 GB)
+    python bench/data/postgres.py [MB ...] [--large]      (10 and 100 MB, or the sizes given; --large adds 1 GB)
 
 The server is started here, with everything that makes its writes durable. The hold is the time during which a swap has
 its locks; it is measured with four readers and two writers in processes of their own.
@@ -32,6 +32,8 @@ LIMIT_P99 = 2.0
 LIMIT_HOLD_MS = 200.0
 SWAPS = 30
 TURNS = 3
+SWAPS_LARGE = 3  # at 1 GB, where each needs a copy of its own
+TURNS_LARGE = 1
 ROW_BYTES = 190  # measured: the disk's bytes for each row of the table below, with its indexes
 
 
@@ -84,15 +86,15 @@ def template_copy(url: str) -> None:
     run(server_url(), f"CREATE DATABASE {name}_copy TEMPLATE {name}")
 
 
-def compared(source: PostgresSource, url: str, folder: Path) -> tuple[dict[str, float], Snapshot]:
-    """Return median seconds of three turns each, taken in turn."""
+def compared(source: PostgresSource, url: str, folder: Path, turns: int) -> tuple[dict[str, float], Snapshot]:
+    """Return median seconds of some turns each, taken in turn."""
     taken: dict[str, list[float]] = {}
 
     def note(name: str, act: Callable[[], object]) -> None:
         taken.setdefault(name, []).append(seconds(act))
 
     dump, flat = folder / "own.dump", folder / "flat.dump"
-    for turn in range(TURNS):
+    for turn in range(turns):
         token = f"kept{turn}"
         note("dump", lambda: tool("pg_dump", "-Fc", "-n", "live", "-f", dump, url))
         note("flat dump", lambda: tool("pg_dump", "-Fc", "-Z0", "-n", "live", "-f", flat, url))
@@ -107,12 +109,12 @@ def compared(source: PostgresSource, url: str, folder: Path) -> tuple[dict[str, 
         with database() as other:
             note("restore", lambda other=other: tool("pg_restore", "-d", other, dump))
         source.release("trial")
-        if turn < TURNS - 1:
+        if turn < turns - 1:
             source.release(token)
     return {name: statistics.median(times) for name, times in taken.items()}, snapshot
 
 
-def busy(source: PostgresSource, url: str, snapshot: Snapshot, hold: dict[str, float]) -> bool:
+def busy(source: PostgresSource, url: str, snapshot: Snapshot, hold: dict[str, float], swaps: int) -> bool:
     """Do everything under clients, and print what they noticed."""
     moments: dict[str, tuple[float, float]] = {}
     holds, calls, spans = [], [], []
@@ -131,7 +133,7 @@ def busy(source: PostgresSource, url: str, snapshot: Snapshot, hold: dict[str, f
         source.stage_restore(snapshot, "stage")
         moments["stage"] = (begun, time.monotonic())
         source.release("stage")
-        for turn in range(SWAPS):
+        for turn in range(swaps):
             source.stage_restore(snapshot, f"back{turn}")
             begun = time.monotonic()
             source.swap(f"back{turn}")
@@ -149,7 +151,7 @@ def busy(source: PostgresSource, url: str, snapshot: Snapshot, hold: dict[str, f
         ("whole call of swap", calls),
     ):
         print(
-            f"  {words:<42} p50 {statistics.median(values):7.1f} ms   longest of {SWAPS} {max(values):7.1f} ms"
+            f"  {words:<42} p50 {statistics.median(values):7.1f} ms   longest of {swaps} {max(values):7.1f} ms"
         )
     for kind in ("read", "write"):
         before = clients.p99(kind, *moments["before"])
@@ -183,7 +185,8 @@ def measure(megabytes: int, folder: Path) -> bool:
             statement_seconds=600.0,
             reached=reached,
         )
-        taken, snapshot = compared(source, url, folder)
+        large = megabytes >= 1000
+        taken, snapshot = compared(source, url, folder, TURNS_LARGE if large else TURNS)
         print(f"\n{megabytes} MB, {sum(snapshot.rows.values())} rows")
         good = True
         for name, others in (
@@ -198,14 +201,15 @@ def measure(megabytes: int, folder: Path) -> bool:
             print(f"  {name:<8}{taken[name]:6.2f} s   {', '.join(ratios)}   (goal {LIMIT_RATIO}x of the first)"
                   f"{'  MISSED' if missed else ''}")  # fmt: skip
         print(f"  verify  {taken['verify']:6.2f} s")
-        return busy(source, url, snapshot, moments) and good
+        return busy(source, url, snapshot, moments, SWAPS_LARGE if large else SWAPS) and good
 
 
 def main() -> int:
     durable = ("fsync", "synchronous_commit", "full_page_writes")
     run(server_url(), *(f"ALTER SYSTEM SET {name} = on" for name in durable), "SELECT pg_reload_conf()")
     good = True
-    for megabytes in [10, 100, *([1000] if "--large" in sys.argv else [])]:
+    sizes = [int(word) for word in sys.argv[1:] if word.isdigit()] or [10, 100]
+    for megabytes in [*sizes, *([1000] if "--large" in sys.argv else [])]:
         with tempfile.TemporaryDirectory(prefix="lastgood-bench-") as folder:
             good &= measure(megabytes, Path(folder))
     print(f"\nserver {url_of('').rpartition('@')[2]} on {binaries()}")

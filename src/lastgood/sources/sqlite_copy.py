@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lastgood.errors import Code, LastgoodError
+from lastgood.sources.durable import cannot_write
 from lastgood.sources.sqlite_content import Content, content_of
 from lastgood.sources.sqlite_flip import Placed, rehearse
 from lastgood.sources.sqlite_layout import OURS, Layout, layout_of, quoted, table_of
@@ -41,7 +42,7 @@ def back_up(live: Path, to: Path) -> bool:
         wal = source.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         page = source.execute("PRAGMA page_size").fetchone()[0]
         with ThreadPoolExecutor(1) as beside:
-            steps = _Steps(beside, written.fileno(), Others(watch) if wal else None)
+            steps = _Steps(beside, to, written.fileno(), Others(watch) if wal else None)
             # The backup reads through this connection: it has its lock already, and nobody's commit makes it start again.
             with reading(source):
                 source.backup(copy, pages=max(1, _STEP_BYTES // page), progress=steps.taken)
@@ -58,8 +59,9 @@ class _Steps:
     that happens while more is copied; while ``others`` write, they get the processor and the disk in between.
     """
 
-    def __init__(self, beside: ThreadPoolExecutor, descriptor: int, others: Others | None) -> None:
+    def __init__(self, beside: ThreadPoolExecutor, to: Path, descriptor: int, others: Others | None) -> None:
         self._beside = beside
+        self._to = to
         self._descriptor = descriptor
         self._others = others
         self.pace = Pace(shared=False)
@@ -78,9 +80,15 @@ class _Steps:
         self.pace.rest()
 
     def end(self) -> None:
-        """Wait until what is on its way has come to the disk."""
+        """Wait until what is on its way has come to the disk.
+
+        :raises LastgoodError: ``storage``.
+        """
         if self._syncing is not None:
-            self._syncing.result()
+            try:
+                self._syncing.result()
+            except OSError as error:
+                raise cannot_write(self._to, error) from None
 
 
 def read_back(path: Path, pace: Pace) -> Content:
