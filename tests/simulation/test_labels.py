@@ -1,12 +1,18 @@
 """KPI guardrails on the fake clock: labels late and out of order, maturity, the watch, what is shown, what is kept."""
 
+import io
 import random
+import re
 from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 from world import World
 
+from lastgood.cli.evidence import evidence_lines
+from lastgood.cli.output import shown
+from lastgood.cli.progress import block
 from lastgood.domain.kpi import Outcome
 from lastgood.domain.plan import Plan
 from lastgood.domain.plan_file import parse_plan
@@ -153,6 +159,27 @@ def test_pending_labels_are_shown_beside_their_guardrail_alone(world: World) -> 
     assert recall["pending"] == {"candidate": 12, "stable": 40}
     assert "pending" not in errors
     assert "pending" not in msgspec.json.encode(world.evidence.evidence(release.id)).decode()
+
+
+def test_kpis_are_told_in_their_own_unit(world: World) -> None:
+    """Values and pending labels for a person; what the tests count, wrong rows, beside them."""
+    more = ("{metric: f1, positive: fraud, min: 10%}", "{metric: mean, range: [0, 5], margin: 0.1}")
+    release, labels = begun(world, found=0.9, plan=plan(RECALL, *more))
+    labels.come(150)
+    labels.come(150, value=2.5)
+    world.outcomes.waiting = {"candidate": 12, "stable": 40}
+    world.turn(2.0)
+    view = msgspec.to_builtins(world.views.release(release.id, intervals=True))
+    console = Console(width=300, record=True, file=io.StringIO())
+    for part in (*block(view), *evidence_lines(view)):
+        console.print(shown(part))
+    text = console.export_text()
+    assert "Labels pending: 12 candidate and 40 stable." in text
+    assert re.search(r"candidate +recall [0-9.]+ %; \d+ wrong of \d+, between", text)
+    assert re.search(r"minimum +10\.0 %, a hard limit", text)
+    assert re.search(r"mean 2\.5 of \d+ labelled rows", text)
+    assert "of being worse than stable by 0.1" in text
+    assert "labelled candidate rows until it may pass" in text
 
 
 def test_a_new_controller_counts_no_label_twice(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lastgood.analysis import sentences
 from lastgood.cli.output import grid, styled
-from lastgood.cli.wording import pending_labels, verdict_style
+from lastgood.cli.wording import labels_awaited, verdict_style
 
 
 def evidence_lines(view: Mapping[str, Any]) -> list[Any]:
@@ -83,8 +83,8 @@ def evidence_rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> li
     why = baseline.get("why", "") if units == baseline.get("units") else "what this metric counts"
     rows.append(("units", f"{units}: {why}" if why else units))
     rows.append(("missing", _missing(finding)))
-    if pending := pending_labels(finding):
-        rows.append(("labels", pending.strip()))
+    if pending := labels_awaited(finding):
+        rows.append(("pending", pending))
     return rows
 
 
@@ -116,7 +116,8 @@ def _bets(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _missing(finding: Mapping[str, Any]) -> str:
     numbers, told = finding["numbers"], []
     if numbers.get("missing"):
-        told.append(f"{sentences.count(numbers['missing'])} candidate requests until it may pass")
+        what = "labelled candidate rows" if "candidate_rows" in numbers else "candidate requests"
+        told.append(f"{sentences.count(numbers['missing'])} {what} until it may pass")
     if numbers.get("missing_bad") and numbers.get("log_e") is not None:
         told.append(f"{sentences.count(numbers['missing_bad'])} candidate failures before it may fail")
     if finding["proven"] is False:

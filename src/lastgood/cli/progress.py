@@ -11,8 +11,8 @@ from lastgood.cli.session import Session
 from lastgood.cli.wording import (
     duration,
     full_name_of,
+    labels_awaited,
     name_of,
-    pending_labels,
     percent,
     phase_name,
     verdict_style,
@@ -151,11 +151,16 @@ def block(view: dict[str, Any]) -> list[Any]:
         [
             f"  {one['guardrail']}",
             styled(one["verdict"] + (" (dry run)" if one["dry_run"] else ""), verdict_style(one["verdict"])),
-            one["sentence"].removeprefix(f"{one['guardrail']}: ") + pending_labels(one),
+            one["sentence"].removeprefix(f"{one['guardrail']}: ") + _awaited(one),
         ]
         for one in view["findings"]
     ]
     return [*lines, grid(rows)] if rows else lines
+
+
+def _awaited(finding: dict[str, Any]) -> str:
+    awaited = labels_awaited(finding)
+    return f" Labels pending: {awaited}." if awaited else ""
 
 
 def _bar(value: float) -> str:

@@ -76,10 +76,7 @@ def percent(value: float) -> str:
     return f"{value:g} %"
 
 
-def pending_labels(finding: Mapping[str, Any]) -> str:
-    """Say how many predictions still wait for their labels; nothing for a guardrail that needs none."""
-    pending = finding.get("pending")
-    if not pending:
-        return ""
-    told = " and ".join(f"{number} {arm}" for arm, number in pending.items())
-    return f" Labels pending: {told}."
+def labels_awaited(finding: Mapping[str, Any]) -> str:
+    """Say how many predictions of each arm have no label yet; nothing for a guardrail that needs none."""
+    pending = finding.get("pending") or {}
+    return " and ".join(f"{number} {arm}" for arm, number in pending.items())
