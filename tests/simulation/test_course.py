@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from world import PLAN, World
 
-from lastgood.domain.plan import Guardrail, Metric, OnFail, Step, StepKind
+from lastgood.domain.plan import Guardrail, Metric, OnFail, Step, StepKind, UnitsChoice
 from lastgood.errors import Code, LastgoodError
 
 
@@ -71,6 +71,14 @@ def test_what_was_not_recorded_is_named(world: World) -> None:
 
     assert found.not_replayed.keys() == {"health", "low"}
     assert "low_confidence" in found.not_replayed["low"]
+
+
+def test_keys_that_nobody_recorded_are_said_to_be_missing(world: World) -> None:
+    """A plan that counts keys is replayed by request, and that is said."""
+    found = world.hindsight.replay(2, msgspec.structs.replace(PLAN, units=UnitsChoice.KEYS))
+
+    assert found.rolled_back
+    assert "requests instead" in found.not_replayed["units: keys"]
 
 
 def test_a_release_that_does_not_exist_is_not_found(world: World) -> None:

@@ -1,5 +1,6 @@
 """A release as one page: everything that was decided is on it, it needs no network, and no text of a caller becomes markup."""
 
+import html
 import re
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 from world import PLAN, World
 
 from lastgood.cli.release_page import render
+from lastgood.control.release_report import what_is_left
+from lastgood.control.views import ReleaseView
 from lastgood.domain.plan import Guardrail, Metric
 
-TRICK = "<img src=x onerror=alert(1)> | b"
+TRICK = "<img src=x onerror=alert(1)> | b ![p](//e) [l](//e) `\\| c"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def test_what_is_left_to_do_names_the_failed_version_and_the_trial(report: dict[
 def test_everything_is_on_the_page(report: dict[str, Any], as_html: bool) -> None:
     """Cause, each guardrail's sentence, each event, each step's traffic and what is left to do."""
     page = render(report, as_html=as_html)
-    page = page.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">")
+    page = html.unescape(page)
 
     assert report["release"]["cause"] in page
     assert all(
@@ -75,11 +78,21 @@ def test_no_text_becomes_markup(report: dict[str, Any]) -> None:
     forged = {**report, "timeline": timeline, "release": {**report["release"], "cause": TRICK}}
 
     assert "<img" not in render(forged, as_html=True)
-    row = next(
-        line for line in render(forged, as_html=False).splitlines() if "onerror" in line and line[0] == "|"
-    )
-    assert "<img" not in row
-    assert row.count(" | ") == 3
+    forged_page = render(forged, as_html=False)
+    row = next(line for line in forged_page.splitlines() if "onerror" in line and line[0] == "|")
+    assert row.count("|") == 5
+    assert not re.search(r"(?<!\\)[\[\]`]|<", forged_page.replace("- [ ] ", ""))
+
+
+def test_what_a_rollback_left_unmeasured_is_nobodys_work(report: dict[str, Any]) -> None:
+    """A guardrail that could not say anything before another one rolled back asks for nothing."""
+    view = msgspec.convert(report["release"], ReleaseView)
+    early = [{**one, "verdict": "inconclusive"} for one in view.findings]
+    over = msgspec.structs.replace(view, findings=early)
+    served = msgspec.structs.replace(over, phase="succeeded")
+
+    assert not any("inconclusive" in one for one in what_is_left(over, with_data=False))
+    assert any("inconclusive" in one for one in what_is_left(served, with_data=False))
 
 
 def test_a_release_without_traffic_has_a_page(report: dict[str, Any]) -> None:

@@ -3,11 +3,12 @@
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
 from lastgood.analysis.course import course
 from lastgood.analysis.outcome_rows import rows_of, strata_of
-from lastgood.domain.plan import Plan
+from lastgood.domain.plan import Metric, Plan
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.traffic import Baseline
 from lastgood.errors import Code, LastgoodError
@@ -79,6 +80,32 @@ def test_labels_count_once_they_are_mature() -> None:
     assert found.turns[-1].labelled_rows is not None
 
 
+def test_labels_counted_for_another_metric_decide_nothing() -> None:
+    """Rows that were counted for recall say nothing of an accuracy of the same name: it is named and not judged."""
+    rows = rows_of(table(2000, prediction=lambda _: 0), plan("alert"))
+    recorded = plan("alert")
+    other = msgspec.structs.replace(
+        recorded,
+        guardrails=tuple(
+            msgspec.structs.replace(one, metric=Metric.PRECISION) if one.metric is Metric.RECALL else one
+            for one in recorded.guardrails
+        ),
+    )
+    found = course(other, Baseline(), strata_of(rows, recorded), release=0, recorded=recorded)
+
+    assert "recall" in found.not_replayed
+    assert "recall" not in {one.guardrail for one in (*found.findings, *found.turns)}
+    assert not found.rolled_back
+
+
+def test_many_rows_of_stable_alone_take_no_longer_each() -> None:
+    """What stable answered before the candidate's first request is in the stratum of that request."""
+    rows = [{"arm": "stable"}] * 20_000 + [{"arm": "candidate"}] * 2
+    strata = strata_of(rows_of(rows, plan()), plan())
+
+    assert [one.stable.requests for one in strata] == [20_000, 0]
+
+
 def test_a_counter_is_a_column_of_its_name() -> None:
     """Rows that say nothing of it did not report it."""
     strata = strata_of(rows_of(table(500, no_address=lambda number: int(number % 20 == 0)), plan()), plan())
@@ -97,6 +124,7 @@ def test_a_counter_is_a_column_of_its_name() -> None:
         ({"arm": "stable", "time": "noon"}, "time"),
         ({"arm": "stable", "latency": "-1"}, "latency"),
         ({"arm": "stable", "latency": "inf"}, "latency"),
+        ({"arm": "stable", "time": "5"}, "time"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named(row: dict[str, Any], named: str) -> None:

@@ -34,7 +34,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
     ``turns`` are the failures in their order, up to the first one that rolls back (``rolled_back``), else all there
     are. ``findings`` is how the guardrails stood at the end of that. ``strata``, ``candidate_requests``, ``began`` and ``ended``
-    are what was replayed. ``not_replayed`` names guardrails that the recorded traffic cannot answer, and why.
+    are what was replayed. ``not_replayed`` names what of the plan the recorded traffic cannot answer, and why: nothing
+    follows from these guardrails, and they are not among the findings, unless only a counter is missing.
     """
 
     rolled_back: bool
@@ -62,11 +63,13 @@ def course(
     findings: tuple[Finding, ...] = ()
     began = ended = None
     known = _known(plan, baseline)
+    unanswered = _unanswered(plan, recorded)
     for stratum in _restaged(strata, plan, recorded):
         began = stratum.closed_at if began is None else began
         ended = stratum.closed_at
         evidence = fold(plan, known, evidence, (stratum,))
-        findings = judge(plan, known, evidence, misses=0, intervals=False)
+        judged = judge(plan, known, evidence, misses=0, intervals=False)
+        findings = tuple(one for one in judged if one.guardrail not in unanswered)
         turns += _turns(findings, {one.guardrail for one in turns}, evidence, stratum)
         if turns and turns[-1].follows == OnFail.ROLLBACK.value:
             break
@@ -80,7 +83,7 @@ def course(
         stable_requests=total.stable.requests,
         began=began,
         ended=ended,
-        not_replayed=_not_replayed(plan, recorded, findings),
+        not_replayed=unanswered | _uncounted(plan, findings) | _unkeyed(plan, known),
     )
 
 
@@ -128,16 +131,28 @@ def _follows_rollback(finding: Finding) -> bool:
     return finding.on_fail is OnFail.ROLLBACK and not finding.dry_run
 
 
-def _not_replayed(plan: Plan, recorded: Plan, findings: Iterable[Finding]) -> dict[str, str]:
-    """Return why guardrails of the plan cannot be judged on what was recorded."""
-    unmeasured = {one.guardrail for one in findings if one.no_data is not None}
-    terms = {one.name: one.kpi for one in recorded.guardrails if one.kpi is not None}
+def _unanswered(plan: Plan, recorded: Plan) -> dict[str, str]:
+    """Return the guardrails that no recorded traffic answers, or that were counted in another way, and why."""
+    counted = {one.name: (one.metric, one.kpi) for one in recorded.guardrails if one.metric in KPIS}
     told = {}
     for one in plan.guardrails:
         if one.metric is Metric.HEALTH:
             told[one.name] = "no stratum holds whether a host answered"
-        elif one.metric in KPIS and terms.get(one.name) != one.kpi:
+        elif one.metric in KPIS and counted.get(one.name) != (one.metric, one.kpi):
             told[one.name] = "labels were counted for the guardrails of the release's own plan alone"
-        elif one.metric is Metric.COUNTER and one.name in unmeasured:
-            told[one.name] = f"no version reported the counter {one.counter}"
     return told
+
+
+def _uncounted(plan: Plan, findings: Iterable[Finding]) -> dict[str, str]:
+    unmeasured = {one.guardrail for one in findings if one.no_data is not None}
+    return {
+        one.name: f"no version reported the counter {one.counter}"
+        for one in plan.guardrails
+        if one.metric is Metric.COUNTER and one.name in unmeasured
+    }
+
+
+def _unkeyed(plan: Plan, known: Baseline) -> dict[str, str]:
+    if plan.units is not UnitsChoice.KEYS or known.units is Units.KEYS:
+        return {}
+    return {"units: keys": f"no keys were recorded: units are {known.units.value} instead"}

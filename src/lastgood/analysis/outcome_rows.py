@@ -1,6 +1,6 @@
 """From a table of outcomes, a row for each request, to the strata that a release would have made of them. Pure.
 
-Columns: ``arm`` (``candidate`` or ``stable``), ``time`` (seconds; rows without one follow each other),
+Columns: ``arm`` (``candidate`` or ``stable``), ``time`` (seconds; of all rows, or of none: they follow each other then),
 ``error``, ``timeout``, ``invalid`` (0 or 1), ``latency`` (seconds), ``prediction``, ``label`` and ``label_time``, and one of 0
 and 1 for each counter that the plan names. A column that is not there says nothing went wrong.
 """
@@ -46,7 +46,13 @@ def rows_of(table: Iterable[Mapping[str, Any]], plan: Plan) -> list[OutcomeRow]:
     :raises LastgoodError: ``invalid``, naming the row (the first is 1) and the column.
     """
     counters = sorted({one.counter for one in plan.guardrails if one.metric is Metric.COUNTER})
-    found = [_row(number, given, counters) for number, given in enumerate(table, start=1)]
+    found, timed = [], None
+    for number, given in enumerate(table, start=1):
+        has_time = not _empty(given.get("time"))
+        if timed is not None and has_time is not timed:
+            raise _wrong(number, "time", given.get("time"), "write a time as in all rows, or in none of them")
+        timed = has_time
+        found.append(_row(number, given, counters))
     return sorted(found, key=attrgetter("at"))
 
 
@@ -115,12 +121,14 @@ def _wrong(number: int, column: str, value: object, then: str) -> LastgoodError:
 def _requests(rows: Iterable[OutcomeRow]) -> Iterator[Stratum]:
     """Yield strata of at least as many requests as a release takes; what is left at the end is the last one."""
     held: list[OutcomeRow] = []
+    compared = False
     for row in rows:
         held.append(row)
-        if len(held) >= MIN_REQUESTS and any(one.arm == "candidate" for one in held):
+        compared = compared or row.arm == "candidate"
+        if compared and len(held) >= MIN_REQUESTS:
             yield _stratum(held)
-            held = []
-    if any(one.arm == "candidate" for one in held):
+            held, compared = [], False
+    if compared:
         yield _stratum(held)
 
 

@@ -7,9 +7,13 @@ from typing import Any, Final
 
 from lastgood.cli.evidence import baseline_lines, evidence_rows
 from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name
+from lastgood.domain.given_text import visible
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 COLOURS: Final = ("#0b6e99", "#b5460f", "#5b7a1d", "#7a3d8a", "#9a7b0a", "#3f4a5a", "#b02a5b", "#1f8a70")
+_MARKUP: Final = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", "|": "&#124;", **{one: f"\\{one}" for one in "\\`*[]~"}}
+)
 _WIDTH, _HEIGHT = 720.0, 220.0
 _TOP: Final = 1.25  # of the bound: the picture ends a little above it
 _BOTTOM: Final = -0.25
@@ -31,7 +35,7 @@ def render(report: Mapping[str, Any], *, as_html: bool) -> str:
         "name": full_name_of,
         "phase": phase_name,
         "percent": percent,
-        "cell": _cell,
+        "plain": _plain,
     }
     template = environment.get_template("release.html" if as_html else "release.md")
     release = report["release"]
@@ -40,7 +44,7 @@ def render(report: Mapping[str, Any], *, as_html: bool) -> str:
         release=release,
         report=report,
         lasted=duration(max(0.0, ended - release["created_at"])),
-        baseline=baseline_lines(release["baseline"]),
+        baseline=baseline_lines(release["baseline"]) if release["findings"] else [],
         guardrails=[(one, evidence_rows(one, release["baseline"])) for one in release["findings"]],
         stages=[_stage(one, release["steps"]) for one in report["traces"]["stages"]],
         pictures=_curves(report["traces"]["points"]),
@@ -49,9 +53,9 @@ def render(report: Mapping[str, Any], *, as_html: bool) -> str:
     )
 
 
-def _cell(text: object) -> str:
-    """Return text for a cell of a Markdown table."""
-    return str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+def _plain(text: object) -> str:
+    """Return text that Markdown shows as it is, in one line: no markup, link, picture or cell of a table."""
+    return visible(str(text)).translate(_MARKUP)
 
 
 def _stage(stage: Mapping[str, Any], steps: int) -> dict[str, Any]:

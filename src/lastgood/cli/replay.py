@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lastgood.domain.plan import Plan
 
 _ROUNDED = 1e8  # epoch seconds lie above, seconds from a table's own beginning below
+_LAST = 1e11  # nor do milliseconds since the epoch have a date
 
 
 @command("replay")
@@ -58,7 +59,7 @@ def replay(session: Session, file: Path, number: int | None, outcomes: Path | No
         with session.services() as services:
             found = services.hindsight.replay(number or 0, plan)
         of = f"release {number}"
-    session.output.result(msgspec.to_builtins(found), *_told(found, file, of))
+    session.output.result(msgspec.to_builtins(found), *_told(found, file, of, plan.watch_stage))
 
 
 def _over_table(plan: "Plan", file: Path) -> "Course":
@@ -108,11 +109,11 @@ def _parquet(file: Path) -> Iterator[Mapping[str, Any]]:
         ) from None
 
 
-def _told(found: "Course", file: Path, of: str) -> "list[RenderableType]":
+def _told(found: "Course", file: Path, of: str, watch: int) -> "list[RenderableType]":
     if not found.strata:
         return [styled(f"Nothing to replay: {of} holds no traffic of a candidate.", "yellow")]
     counted = f"{found.candidate_requests} candidate and {found.stable_requests} stable requests"
-    lines: list[RenderableType] = [_turn(one, found) for one in found.turns]
+    lines: list[RenderableType] = [_turn(one, found, watch) for one in found.turns]
     if found.rolled_back:
         last = found.turns[-1]
         labels = "" if last.labelled_rows is None else f" and {last.labelled_rows} labelled rows"
@@ -127,12 +128,13 @@ def _told(found: "Course", file: Path, of: str) -> "list[RenderableType]":
     return lines
 
 
-def _turn(turn: "Turn", found: "Course") -> "RenderableType":
+def _turn(turn: "Turn", found: "Course", watch: int) -> "RenderableType":
     began = turn.at if found.began is None else found.began
     when = f"after {duration(turn.at - began)}"
-    if turn.at > _ROUNDED:
+    if _ROUNDED < turn.at < _LAST:
         when = f"{moment(turn.at)}, {when}"
-    return f"  {when}, step {turn.stage + 1}, {turn.candidate_requests} candidate requests: {turn.sentence}"
+    stage = "watch" if 0 < watch <= turn.stage else f"step {turn.stage + 1}"
+    return f"  {when}, {stage}, {turn.candidate_requests} candidate requests: {turn.sentence}"
 
 
 COMMANDS = (replay,)

@@ -1,5 +1,6 @@
 """``show``: one version, or one release, whole."""
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,25 @@ def _write(session: Session, model: str, number: str, file: Path) -> None:
     report = session.read("releases", number, "report")
     page = render(report, as_html=file.suffix == ".html")
     try:
-        beside = file.with_name(f".{file.name}.part")
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(file)
+        _replace(file, page)
     except OSError as error:
         raise LastgoodError(
             Code.STORAGE, f"{file} cannot be written: {error.strerror}.", "Name another file."
         ) from None
     session.output.result({"report": str(file), "release": report["release"]["id"]}, f"Wrote {file}.")
+
+
+def _replace(file: Path, page: str) -> None:
+    """Replace a file, or what a link names; a draft beside it has a name that nobody can have prepared."""
+    place = file.resolve()
+    beside = place.with_name(f".lastgood-{secrets.token_hex(8)}.part")
+    try:
+        with beside.open("x", encoding="utf-8") as draft:
+            draft.write(page)
+        beside.replace(place)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _version(found: dict[str, Any]) -> list[tuple[str, object]]:

@@ -49,14 +49,16 @@ def what_is_left(release: ReleaseView, *, with_data: bool) -> Iterator[str]:
             "version; these bytes are released again only with --override and a reason."
         )
     if release.phase == "rolled_back" and with_data:
-        yield "Its data went back with it: 'lastgood quarantine list' names what was replaced, to be exported or deleted."
+        yield "Where its data went back with it, 'lastgood quarantine list' names what was replaced, to be exported or deleted."
     for guardrail, who in sorted(release.set_aside.items()):
         yield f"{guardrail} was set aside by {who}: decide whether its bound is right."
+    unsettled = {"succeeded": ("inconclusive", "error"), "rolled_back": ("error",)}.get(release.phase, ())
     for one in release.findings:
         if one["dry_run"] and one["verdict"] == "failed":
             yield f"{one['guardrail']} failed on a dry run: nothing followed. Decide whether it should."
-        elif one["verdict"] in ("inconclusive", "error"):
-            yield f"{one['guardrail']} ended {one['verdict']}: {one['sentence']}"
+        elif one["verdict"] in unsettled:
+            said = one["sentence"].removeprefix(f"{one['guardrail']}: ")
+            yield f"{one['guardrail']} ended {one['verdict']}: {said}"
         if one.get("pending"):
             told = " and ".join(f"{number} {arm}" for arm, number in one["pending"].items())
             yield f"{one['guardrail']}: labels are still pending ({told}); what they say may differ."
