@@ -15,7 +15,7 @@ from lastgood.domain.traffic import ArmCounts
 
 @pytest.fixture(scope="module")
 def shared():
-    rig = Rig()
+    rig = Rig(request_timeout=60.0)  # stable's time does not run out between two steps of a test
     rig.start_host(1)
     rig.start_host(2)
     yield rig
@@ -219,10 +219,21 @@ def test_stables_own_failures_are_told(rig, order, status):
     assert answer.json() == {"error": f"fake {order}"}
 
 
-def test_a_stable_that_hangs_is_given_up_at_the_deadline(rig):
-    """A caller of a hanging stable has 504 with a sentence."""
+@pytest.fixture
+def hasty():
+    """A gateway whose callers wait for a second."""
+    rig = Rig(request_timeout=1.0)
+    rig.start_host(1)
+    rig.start_host(2)
     rig.publish(rig.route(1))
-    answer = rig.infer({"v1": "hang"})
+    rig.reach(1)
+    yield rig
+    rig.close()
+
+
+def test_a_stable_that_hangs_is_given_up_at_the_deadline(hasty):
+    """A caller of a hanging stable has 504 with a sentence."""
+    answer = hasty.infer({"v1": "hang"})
 
     assert answer.status == 504
     assert "did not answer in time" in answer.json()["error"]
@@ -244,12 +255,11 @@ def test_requests_wait_for_stable_to_come_back(rig):
 
 
 @pytest.mark.slow
-def test_nobody_answers_for_a_stable_that_stays_away_without_a_standby(rig):
+def test_nobody_answers_for_a_stable_that_stays_away_without_a_standby(hasty):
     """The version before may be resident, but out of the route: 503 with a sentence, and it is never asked."""
-    rig.publish(rig.route(1))
-    rig.kill_host(1)
-    rig.reach()
-    answer = rig.infer({"v1": "ok"})
+    hasty.kill_host(1)
+    hasty.reach()
+    answer = hasty.infer({"v1": "ok"})
 
     assert answer.status == 503
     assert "the host of version 1 was away" in answer.json()["error"]

@@ -145,7 +145,7 @@ def test_the_reflex_lasts_for_the_try_and_no_longer(make):
 
 def test_requests_in_flight_when_it_trips_count_for_neither_arm(make):
     """Both arms stop at the same moment: what is still under way is outside the release."""
-    rig = make(candidate_timeout=2.0)
+    rig = make(candidate_timeout=4.0, request_timeout=30.0)
     rig.publish(rig.route(1, 2, release=9))
     rig.reach(1, 2)
     answers = []

@@ -15,7 +15,7 @@ from lastgood.gateway.assignment import point_of, takes_candidate
 
 @pytest.fixture(scope="module")
 def shared():
-    rig = Rig()
+    rig = Rig(candidate_timeout=30.0, request_timeout=60.0)  # no time runs out between two steps of a test
     for version in (1, 2, 3):
         rig.start_host(version)
     yield rig
