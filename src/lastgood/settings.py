@@ -28,10 +28,7 @@ class NotifySetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeedbackSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where labels lie in a database. ``url`` is SQLAlchemy's, or ``env:NAME`` or ``file:PATH`` where it holds a password.
-
-    ``query`` gives the columns ``id``, ``value`` and, if there are any, ``row`` and ``at``.
-    """
+    """Labels in a database: SQLAlchemy's ``url`` (or ``env:NAME``, ``file:PATH``), a ``query`` of ids and values."""
 
     url: str
     query: str
@@ -137,8 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     feedback: Annotated[
         dict[str, FeedbackSource],
         Meta(
-            description="tables [feedback.NAME] with a url and a query: labels for 'lastgood feedback --from NAME'",
-            extra=_PREDICTIONS,
+            description="tables [feedback.NAME] with a url and a query that gives labels", extra=_PREDICTIONS
         ),
     ] = {}
     notify: Annotated[

@@ -13,11 +13,13 @@ from world import World
 from lastgood.cli.evidence import evidence_lines
 from lastgood.cli.output import shown
 from lastgood.cli.progress import block
+from lastgood.control.preflight import check_labels
 from lastgood.domain.kpi import Outcome
 from lastgood.domain.plan import Plan
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.release import Phase, Release
 from lastgood.errors import Code, LastgoodError
+from lastgood.settings import Settings
 
 STEPS = "steps: [{weight: 20%, for: 10s}, {weight: 50%, for: 1h}]"
 RECALL = "{metric: recall, positive: fraud, margin: 2pp, min_samples: 100, share: 50%}"
@@ -223,3 +225,19 @@ def test_a_log_that_cannot_be_read_does_not_stop_the_controller(
         assert world.views.release(release.id).findings[-1]["numbers"]["candidate_rows"] == 0
     world.turn(2.0)
     assert world.views.release(release.id).findings[-1]["numbers"]["candidate_rows"] > 0
+
+
+@pytest.mark.parametrize(
+    ("guardrail", "changes", "said"),
+    [
+        (RECALL, {"record_predictions": False}, "no predictions are recorded"),
+        (RECALL.replace("}", ", after: 2h}"), {"keep_predictions": 3_600.0}, "waits 7200 s"),
+    ],
+)
+def test_labels_that_could_never_count_are_refused(
+    guardrail: str, changes: dict[str, Any], said: str
+) -> None:
+    """A release that would wait for ever does not start; one whose labels can come does."""
+    check_labels(plan(guardrail), Settings(home="home"))
+    with pytest.raises(LastgoodError, match=said):
+        check_labels(plan(guardrail), Settings(home="home", **changes))

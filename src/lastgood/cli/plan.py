@@ -55,7 +55,7 @@ def check(session: Session, file: Path) -> None:
 
 def _refusals_here(session: Session, found: "Plan") -> list[LastgoodError]:
     """Return every reason why the settings of the project at hand would refuse a release with this plan."""
-    from lastgood.control.preflight import check_plan_trusted, check_source_known
+    from lastgood.control.preflight import check_labels, check_plan_trusted, check_source_known
 
     try:
         settings = session.settings
@@ -64,10 +64,11 @@ def _refusals_here(session: Session, found: "Plan") -> list[LastgoodError]:
             return []  # a plan may be checked where no project is
         raise
     refusals = []
-    try:
-        check_plan_trusted(found, settings)
-    except LastgoodError as error:
-        refusals.append(error)
+    for check in (check_plan_trusted, check_labels):
+        try:
+            check(found, settings)
+        except LastgoodError as error:
+            refusals.append(error)
     if found.data is not None:
         try:
             check_source_known(found.data, sorted(settings.data))

@@ -168,6 +168,28 @@ def check_plan_trusted(plan: Plan, settings: Settings) -> None:
             )
 
 
+def check_labels(plan: Plan, settings: Settings) -> None:
+    """Refuse guardrails whose labels could never count: nothing is recorded, or it is dropped before it is mature.
+
+    :raises LastgoodError: ``refused``.
+    """
+    needing = [one for one in plan.guardrails if one.kpi is not None]
+    if needing and not settings.record_predictions:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"{needing[0].name} needs labels, and no predictions are recorded that they could meet.",
+            "Set record_predictions = true in lastgood.toml and restart the server.",
+        )
+    for one in needing:
+        if one.kpi is not None and one.kpi.after >= settings.keep_predictions:
+            raise LastgoodError(
+                Code.REFUSED,
+                f"{one.name} waits {one.kpi.after:g} s ('after'), and predictions are dropped after "
+                f"{settings.keep_predictions:g} s.",
+                "Raise keep_predictions in lastgood.toml, or give a shorter 'after'.",
+            )
+
+
 def _host(webhook: str) -> str:
     return (urlsplit(webhook).hostname or "").lower().rstrip(".")
 

@@ -98,6 +98,7 @@ class Starting:
         preflight.check_trusted(version, self._settings)
         preflight.check_takes_the_same(self._stable(deployment), version)
         preflight.check_plan_trusted(release_plan := order.plan or built_in(Strategy.CANARY), self._settings)
+        preflight.check_labels(release_plan, self._settings)
         self._check_data(release_plan, deployment)
         preflight.check_fits(release_plan, version, self._live.misfits)
         self._readiness.check_start(deployment, release_plan.data)
