@@ -151,6 +151,17 @@ def test_look_ups_use_keys_only(log: PredictionLog) -> None:
             assert [f"USING COVERING INDEX predictions_{column}" in str(step) for step in plan] == [True]
 
 
+def test_a_log_that_was_moved_away_begins_anew(log: PredictionLog) -> None:
+    """Let go of and moved away, the next prediction is found in the new file, and is the only one."""
+    log.add([plain("a")])
+    log.close()
+    log.path.rename(log.path.with_suffix(".old"))
+    log.add([plain("b")])
+
+    assert log.find(["a", "b"]) == {"b": plain("b")}
+    assert log.counts().predictions == 1
+
+
 def test_questions_take_no_longer_in_a_larger_log(log: PredictionLog) -> None:
     """Finding and counting take as many steps of the database with forty times the predictions."""
 

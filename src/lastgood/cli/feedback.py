@@ -14,6 +14,7 @@ from lastgood.errors import EXIT_ERROR, EXIT_OK, Code, LastgoodError
 
 _TOGETHER: Final = 500
 _REFUSED_SHOWN: Final = 20
+_LARGEST_ROW: Final = 2**53  # told apart from its neighbours as a float, too
 
 
 @command("feedback")
@@ -82,7 +83,8 @@ def _labels(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> It
                 f"There is no column {missing[0]!r}; there are {', '.join(map(str, row)) or 'none'}.",
                 "Name it: --id-column, --value-column.",
             )
-        label = {"id": str(row[columns["id"]]), "value": _value(row[columns["value"]])}
+        id_ = row[columns["id"]]
+        label = {"id": "" if id_ is None else str(id_), "value": _value(row[columns["value"]])}
         if row.get(columns["row"]) not in (None, ""):
             label["row"] = _row(row[columns["row"]])
         if row.get(columns["at"]) not in (None, ""):
@@ -100,10 +102,12 @@ def _value(found: Any) -> Any:
 
 
 def _row(found: Any) -> int:
-    try:
-        return int(found)
-    except ValueError:
+    from lastgood.domain.kpi import number_of
+
+    number = number_of(found if isinstance(found, str) else str(found))
+    if number is None or not number.is_integer() or abs(number) > _LARGEST_ROW:
         return -1  # refused with the others, and told
+    return int(number)
 
 
 def _moment(found: Any) -> str | float:

@@ -34,7 +34,7 @@ def query_rows(settings: Settings, name: str) -> Iterator[Mapping[str, Any]]:
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         engine = create_engine(url)
-    except (ArgumentError, NoSuchModuleError, ImportError):  # none of these is shown: they quote the URL
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError):  # not shown: they quote the URL
         raise LastgoodError(
             Code.INVALID,
             f"The url of [feedback.{name}] cannot be used: it is no URL, or its driver is not installed.",
@@ -48,10 +48,12 @@ def query_rows(settings: Settings, name: str) -> Iterator[Mapping[str, Any]]:
             for row in found.mappings():
                 yield dict(row)
     except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).partition("\n")[0][:300]
+        said = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        if url.password:
+            said = said.replace(str(url.password), "***")
         raise LastgoodError(
             Code.INVALID,
-            f"The query of [feedback.{name}] failed: {said}.",
+            f"The query of [feedback.{name}] failed: {said[:300]}.",
             "Correct it, or look at the database.",
         ) from None
     finally:

@@ -78,18 +78,24 @@ def read_rows(file: Path) -> Iterator[Mapping[str, Any]]:
     """
     import csv
 
-    if not file.is_file():
-        raise LastgoodError(Code.NOT_FOUND, f"There is no file {file}.", "Check the path.")
-    if file.suffix == ".parquet":
-        yield from _parquet(file)
-        return
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        try:
+    try:
+        if not file.is_file():
+            raise LastgoodError(Code.NOT_FOUND, f"There is no file {file}.", "Check the path.")
+        if file.suffix == ".parquet":
+            yield from _parquet(file)
+            return
+        with file.open(encoding="utf-8-sig", newline="") as lines:
             yield from csv.DictReader(lines)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise LastgoodError(
-                Code.INVALID, f"{file} is not a CSV file: {error}.", "Write UTF-8 with a head line."
-            ) from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise LastgoodError(
+            Code.INVALID, f"{file} is not a CSV file: {error}.", "Write UTF-8 with a head line."
+        ) from None
+    except OSError as error:
+        raise LastgoodError(
+            Code.INVALID,
+            f"{file} cannot be read: {error.strerror or error}.",
+            "Check the path and its rights.",
+        ) from None
 
 
 def _parquet(file: Path) -> Iterator[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ import msgspec
 from lastgood.cli.client import is_supervised
 from lastgood.cli.session import Session
 from lastgood.cli.wording import moment
-from lastgood.domain.given_text import visible
+from lastgood.domain.given_text import check_given, visible
 from lastgood.errors import Code, LastgoodError
 
 _FRESH_SECONDS: Final = 2.0
@@ -16,7 +16,7 @@ _FRESH_SECONDS: Final = 2.0
 
 def show_request(session: Session, id_: str) -> None:
     """Say who answered the request, when, how long it took, and with what."""
-    found = _find(session, id_)
+    found = _find(session, check_given(id_, "request's id"))
     session.output.result(found, *_lines(found))
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from lastgood.predictions.clock import RetentionClock
 from lastgood.predictions.labels import on_added
 from lastgood.predictions.log import PredictionLog
 from lastgood.predictions.recorder import Recorder
@@ -20,6 +21,7 @@ from lastgood.wire.process import end_with_parent
 _POLL_SECONDS: Final = 0.1
 _FAREWELL_SECONDS: Final = 2.0
 _NICE: Final = 15
+_log: Final = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -45,13 +47,29 @@ def run(settings: Settings, ending: threading.Event) -> None:
         keep_seconds=settings.keep_predictions,
         bytes_max=settings.keep_predictions_bytes,
     )
+    clock = RetentionClock(time.time(), _steady())
     while not ending.is_set():
-        if not recorder.step(time.time()):
+        if not _step(recorder, clock):
             ending.wait(_POLL_SECONDS)
     deadline = time.monotonic() + _FAREWELL_SECONDS
-    while recorder.step(time.time()) and time.monotonic() < deadline:
+    while _step(recorder, clock) and time.monotonic() < deadline:
         continue
     log.close()
+
+
+def _step(recorder: Recorder, clock: RetentionClock) -> bool:
+    now, doubted = time.time(), clock.doubting
+    believed = clock.believed(now, _steady())
+    if clock.doubting and not doubted:
+        _log.warning(
+            "The system's clock has jumped ahead: for a day, no prediction is dropped for its age by it"
+        )
+    return recorder.step(now, believed=believed)
+
+
+def _steady() -> float:
+    """Return seconds that go on while the machine sleeps, and that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class PredictionLog:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+                self._numbers = {}  # it may be another file by the next time
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -43,15 +43,15 @@ class Recorder:
         self._dropped_at = float("-inf")
         self._failing = False
 
-    def step(self, now: float) -> bool:
+    def step(self, now: float, *, believed: float | None = None) -> bool:
         """Take a portion of every segment, and drop what is over a bound; return whether there may be more to do at once.
 
-        ``now`` is epoch seconds. A log that cannot be written is said once; what waits goes on waiting.
+        ``now`` is epoch seconds, ``believed`` what ages are reckoned by where that is another time. A log that cannot be written is said once; what waits goes on waiting.
         """
         try:
             more = self._take(now)
             if abs(now - self._dropped_at) >= _DROP_SECONDS:
-                before = now - self._keep_seconds
+                before = (now if believed is None else believed) - self._keep_seconds
                 if not (self._log.drop(before, self._bytes_max) or drop_labels(self._log, before)):
                     self._dropped_at = now
                 else:
