@@ -174,6 +174,15 @@ def test_a_rollback_by_hand_is_told_to_the_plan_that_serves(shop: Shop) -> None:
     due = SqlOutbox(shop.world.database).due(shop.world.clock + 99.0, limit=1_000)
     told = [event.type for delivery, event in due if event.release == result.release]
 
+    (row,) = shop.world.caretaker.looked_after([shop.world.kept.kept(f"r{result.release}_restore")], 60.0)
+    shop.world.register("v1.2", needs={})
+    shop.world.serve("v1.2", plan=msgspec.structs.replace(PLAN, notify=(CHANNEL,)))
+    begun = shop.world.quarantines.begin(row.token, reason="", actor="ada")
+    due = SqlOutbox(shop.world.database).due(shop.world.clock + 99.0, limit=1_000)
+
+    assert [event.type for _, event in due if event.release == begun.id] == [
+        "lastgood.quarantine.restore_started"
+    ]
     assert shop.world.release(result.release).plan.rollback_deadline == 77.0
     assert told[0] == "lastgood.release.rollback_started"
     assert told[-1] == "lastgood.release.rolled_back"

@@ -8,6 +8,7 @@ from lastgood.control.live_data import LiveData
 from lastgood.control.lookup import deployment_named, under_way
 from lastgood.control.moves import Move
 from lastgood.control.quarantine_views import QuarantineView, RestoreResult, view_of
+from lastgood.control.serving_plan import ServingPlans
 from lastgood.control.settling import Settling
 from lastgood.data_ports import KeptStore
 from lastgood.domain.deployment import Deployment
@@ -49,6 +50,7 @@ class Quarantines:
         self._live = live
         self._settling = settling
         self._caretaker = caretaker
+        self._plans = ServingPlans(releases)
 
     def all(self) -> list[QuarantineView]:
         """Return every quarantine that still takes room, by source and release."""
@@ -85,7 +87,7 @@ class Quarantines:
             self._check_fits(row, kept.schema)
             cause = f"quarantine {token} restored by {actor}" + (f": {reason}" if reason else "")
             now = self._executor.now()
-            stable = deployment.stable or 0
+            stable, serving = deployment.stable or 0, self._plans.of(deployment)
             release = Release(
                 id=0,
                 deployment=deployment.name,
@@ -93,7 +95,7 @@ class Quarantines:
                 kind=Kind.RESTORE,
                 version=stable,
                 previous=stable,
-                plan=Plan(data=DataPlan(source=row.source)),
+                plan=Plan(data=DataPlan(source=row.source), notify=() if serving is None else serving.notify),
                 data=DataProgress(source=row.source, stage=DataStage.CAPTURED, snapshot=kept, touched=True),
                 created_at=now,
                 created_by=actor,
