@@ -36,6 +36,7 @@ def _run(kind: str, path: Path, ended: Event, told: Any) -> None:
     taken: list[tuple[float, float]] = []
     number = 0
     with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as client:
+        told.send("ready")
         while not ended.is_set():
             number += 1
             begun = time.monotonic()
@@ -62,6 +63,8 @@ def running(path: Path) -> Iterator[Clients]:
     ]
     for process in processes:
         process.start()
+    for heard, _ in pipes.values():
+        heard.recv()
     time.sleep(1.0)
     try:
         yield clients

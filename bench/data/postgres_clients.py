@@ -39,6 +39,7 @@ def _run(kind: str, seed: int, url: str, ended: Event, told: Any) -> None:
     failed, number = 0, seed * 1_000_003
     with closing(psycopg.connect(url, autocommit=True)) as client:
         client.execute("SET search_path = live")
+        told.send("ready")
         while not ended.is_set():
             number += 1
             begun = time.monotonic()
@@ -68,7 +69,9 @@ def running(url: str) -> Iterator[Clients]:
     ]
     for process in processes:
         process.start()
-    time.sleep(2.0)
+    for _, heard, _ in pipes:
+        heard.recv()
+    time.sleep(1.0)
     try:
         yield clients
     finally:

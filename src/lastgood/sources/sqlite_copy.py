@@ -26,7 +26,9 @@ from lastgood.sources.sqlite_session import (
 )
 
 _STEP_BYTES: Final = 65_536  # a fraction of a millisecond: nobody waits longer for the processor
-_SYNC_STEPS: Final = 16
+_SYNC_STEPS: Final = 16  # while others write
+_SYNC_STEPS_ALONE: Final = 128
+_CACHE_KIB: Final = 2048
 
 
 def back_up(live: Path, to: Path) -> bool:
@@ -35,9 +37,7 @@ def back_up(live: Path, to: Path) -> bool:
     Return whether others wrote to the live file meanwhile.
     """
     with opened(live) as source, opened(live) as watch, created(to) as copy, to.open("rb") as written:
-        copy.execute(
-            f"PRAGMA cache_size = -{_SYNC_STEPS * _STEP_BYTES // 1000}"
-        )  # else its pages come to the disk all at once
+        copy.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")  # else its pages come to the disk all at once
         # Without a write-ahead log nobody writes while we read, and to look would be to wait for who wants to.
         wal = source.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         page = source.execute("PRAGMA page_size").fetchone()[0]
@@ -73,6 +73,7 @@ class _Steps:
         self._steps += 1
         if self._steps % _SYNC_STEPS == 0:
             self.pace.shared = self._others is not None and self._others.write()
+        if self._steps % (_SYNC_STEPS if self.pace.shared else _SYNC_STEPS_ALONE) == 0:
             self.end()
             self._syncing = self._beside.submit(os.fdatasync, self._descriptor)
             if self.pace.shared:
