@@ -1,4 +1,4 @@
-"""The evidence engine where nobody tuned it: other rates, splits, margins, shapes of latency, and traffic in bursts.
+"""The evidence engine beyond the rows of its page: other rates, splits, margins, shapes of latency, and traffic in bursts.
 
     python bench/run.py robustness                     (about five minutes on one core)
     python bench/run.py robustness --streams 400

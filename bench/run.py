@@ -22,7 +22,7 @@ BENCHES = {
     "data": "capturing and putting back data, against each source's own tool; what clients notice",
     "controller": "a turn of the controller with hundreds of releases of ten guardrails each, all with news",
     "evidence": "how soon a worse candidate is found, against other tools' rules; and what judging costs",
-    "robustness": "the evidence engine where nobody tuned it: other rates, splits, margins, latencies, bursts",
+    "robustness": "the evidence engine beyond the rows of its page: other rates, splits, margins, latencies, bursts",
 }
 
 
