@@ -192,8 +192,13 @@ class FakeReports:
         candidate: tuple[int, int],
         stable: tuple[int, int],
         life: tuple[int, int] = (0, 1),
+        *,
+        keyed: bool = True,
     ) -> None:
-        """Add (requests, errors) of both arms to what a life has counted in a stage."""
+        """Add (requests, errors) of both arms to what a life has counted in a stage.
+
+        All come with a key, so that the split is the callers' own and a test may feed any, unless ``keyed`` is False.
+        """
         report = self.lives[life]
         own = next((one for one in report.stages if (one.release, one.stage) == (release, stage)), None)
         if own is None:
@@ -202,6 +207,7 @@ class FakeReports:
         for arm, more in ((own.candidate, candidate), (own.stable, stable)):
             arm.requests += more[0]
             arm.errors += more[1]
+            arm.keyed += more[0] if keyed else 0
 
     def answer(self, version: int, requests: int, errors: int = 0, life: tuple[int, int] = (0, 1)) -> None:
         """Add to what a life has counted of a version as stable of churn."""

@@ -64,10 +64,11 @@ def course(
     began = ended = None
     known = _known(plan, baseline)
     unanswered = _unanswered(plan, recorded)
+    own_split = release > 0 and plan.steps == recorded.steps  # else other weights split this traffic
     for stratum in _restaged(strata, plan, recorded):
         began = stratum.closed_at if began is None else began
         ended = stratum.closed_at
-        evidence = fold(plan, known, evidence, (stratum,))
+        evidence = fold(plan, known, evidence, (stratum,), split=own_split)
         judged = judge(plan, known, evidence, misses=0, intervals=False)
         findings = tuple(one for one in judged if one.guardrail not in unanswered)
         turns += _turns(findings, {one.guardrail for one in turns}, evidence, stratum)

@@ -11,6 +11,7 @@ import msgspec
 
 from lastgood.analysis import comparisons, latency, numbers, sentences
 from lastgood.analysis.measured import Measured, seconds_at
+from lastgood.analysis.split_check import Fault
 from lastgood.domain.plan import Guardrail, LatencyTest, Metric, OnFail
 from lastgood.domain.traffic import Units
 from lastgood.domain.verdict import Finding, Verdict
@@ -31,31 +32,35 @@ def health(guardrail: Guardrail, misses: int | None) -> Finding:
     return _finding(guardrail, verdict, sentence, found)
 
 
-def judged(measured: Measured, *, corrupt: Sequence[str]) -> Finding:
+def judged(measured: Measured, *, corrupt: Sequence[str], unsplit: Fault | None = None) -> Finding:
     """Judge what was measured of requests, without a word: all that a decision depends on.
 
-    ``corrupt`` are the worker lives whose counts are left out: without them nothing passes.
+    ``corrupt`` are the worker lives whose counts are left out: without them nothing passes. With ``unsplit``, a split
+    that is not what the route says, nothing passes that compares the arms.
     """
-    verdict, _ = _verdict(measured, corrupt)
+    verdict, _ = _verdict(measured, corrupt, unsplit)
     return _wordless(measured, verdict)
 
 
-def compared(measured: Measured, *, corrupt: Sequence[str], strata: int, log: str) -> Finding:
+def compared(
+    measured: Measured, *, corrupt: Sequence[str], unsplit: Fault | None = None, strata: int, log: str
+) -> Finding:
     """Judge as :func:`judged` does, and tell it in a sentence and in numbers.
 
     ``strata`` and ``log`` are the number and the digest of the strata that this rests on.
     """
     guardrail = measured.guardrail
-    verdict, why = _verdict(measured, corrupt)
+    verdict, why = _verdict(measured, corrupt, unsplit)
     finding = _wordless(measured, verdict)
     proof = [] if verdict is Verdict.FAILED else _proof(measured)
     clauses = [_facts(measured), *_evidence(measured), *_limit(measured), why(), *proof]
     told = "; ".join(clause for clause in clauses if clause)
     last = sentences.word(verdict, finding.on_fail, dry_run=guardrail.dry_run)
+    split = {} if unsplit is None or measured.comparison is None else {"split": unsplit.numbers()}
     return msgspec.structs.replace(
         finding,
         sentence=f"{guardrail.name}: {told}: {last}.",
-        numbers={**numbers.of(measured), "strata": strata, "log": log},
+        numbers={**numbers.of(measured), **split, "strata": strata, "log": log},
     )
 
 
@@ -73,7 +78,9 @@ def _wordless(measured: Measured, verdict: Verdict) -> Finding:
     )
 
 
-def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, Callable[[], str]]:
+def _verdict(
+    measured: Measured, corrupt: Sequence[str], unsplit: Fault | None
+) -> tuple[Verdict, Callable[[], str]]:
     """Return the verdict, and what says what stands in the way of another one."""
     guardrail, requests = measured.guardrail, measured.requests
     limit = measured.limited()
@@ -83,7 +90,7 @@ def _verdict(measured: Measured, corrupt: Sequence[str]) -> tuple[Verdict, Calla
     waits = measured.only_alerts and guardrail.maximum is not None and limit is None
     if measured.fails() and not waits:
         return Verdict.FAILED, _nothing
-    wrong = _wrong(measured, corrupt)
+    wrong = _wrong(measured, corrupt, unsplit)
     if wrong:
         return Verdict.ERROR, lambda: wrong
     least = max(1, guardrail.min_samples)
@@ -111,7 +118,7 @@ def _missing_bad(measured: Measured) -> str:
     return f"{short} missing to call it worse"
 
 
-def _wrong(measured: Measured, corrupt: Sequence[str]) -> str:
+def _wrong(measured: Measured, corrupt: Sequence[str], unsplit: Fault | None) -> str:
     """Return why a guardrail cannot be judged, nothing when it can."""
     if corrupt:
         return f"the counts of gateway worker {', '.join(corrupt)} cannot be used and are left out"
@@ -120,6 +127,8 @@ def _wrong(measured: Measured, corrupt: Sequence[str]) -> str:
         return (
             "" if limited else "it has no part of the false rollback rate and no maximum, so it cannot fail"
         )
+    if unsplit is not None:
+        return unsplit.told()
     strata = measured.comparison.too_large
     if not strata:
         return ""

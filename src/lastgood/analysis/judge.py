@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lastgood.analysis import findings, kpi_findings, kpi_state, parts, trials
+from lastgood.analysis import findings, kpi_findings, kpi_state, parts, split_check, trials
 from lastgood.analysis.budget import RATES, alphas, proof_alpha
 from lastgood.analysis.counts import added, without_firsts
 from lastgood.analysis.measured import measured
@@ -19,11 +19,19 @@ from lastgood.domain.verdict import Finding
 from lastgood.errors import Code, LastgoodError
 
 
-def fold(plan: Plan, baseline: Baseline, evidence: Evidence, strata: Sequence[Stratum]) -> Evidence:
+def fold(
+    plan: Plan,
+    baseline: Baseline,
+    evidence: Evidence,
+    strata: Sequence[Stratum],
+    *,
+    split: bool = True,
+) -> Evidence:
     """Return the evidence with the strata folded in, in order; ``baseline`` is what stable did before the release.
 
     The strata must follow the evidence's ``sequence`` without a gap, else ``internal``: a stratum counted twice
-    or left out would make the evidence wrong. The same strata give the same evidence, bit for bit.
+    or left out would make the evidence wrong. The same strata give the same evidence, bit for bit. ``split`` False is
+    for traffic that was not split by the weights of ``plan``: then nobody asks whether it was.
     """
     if not strata:
         return evidence
@@ -38,6 +46,8 @@ def fold(plan: Plan, baseline: Baseline, evidence: Evidence, strata: Sequence[St
                 "This is a fault in Lastgood; please report it.",
             )
         record = _with_stratum(plan, baseline, record, stratum)
+        if split:
+            record = _with_split(plan, record, stratum)
         sequence = stratum.sequence
     return msgspec.structs.replace(evidence, sequence=sequence, states=record)
 
@@ -56,7 +66,8 @@ def judge(
 
     ``misses`` is how many health checks in a row the candidate's host has not answered; None when it cannot be
     asked. ``corrupt`` names the worker lives that :func:`lastgood.analysis.strata.collect` has left out: while there
-    are any, a guardrail that has not failed is an error. Without data no guardrail passes but health.
+    are any, a guardrail that has not failed is an error; so is one that compares the arms while their split is not what
+    the plan says. Without data no guardrail passes but health.
 
     ``told`` False leaves sentences and numbers out: what is left is all that a decision depends on, at a fraction of
     the cost. ``intervals`` False leaves out the intervals alone, which cost more than all the rest;
@@ -64,6 +75,7 @@ def judge(
     """
     record, intervals = _begun(plan, baseline, evidence), told and intervals
     shares, labels = alphas(plan), record.labels or kpi_state.LabelRecord()
+    unsplit = split_check.fault(record.split or {})
 
     def finding(guardrail: Guardrail) -> Finding:
         if guardrail.metric is Metric.HEALTH:
@@ -77,6 +89,7 @@ def judge(
                 units=Units.KEYS if kpi_state.by_key(baseline) else Units.REQUESTS,
                 strata=evidence.sequence,
                 log=record.log,
+                unsplit=unsplit,
             )
             return explained(found) if intervals else found
         seen = measured(
@@ -89,8 +102,10 @@ def judge(
             only_alerts=parts.only_alerts(guardrail, baseline),
         )
         if not told:
-            return findings.judged(seen, corrupt=corrupt)
-        found = findings.compared(seen, corrupt=corrupt, strata=evidence.sequence, log=record.log)
+            return findings.judged(seen, corrupt=corrupt, unsplit=unsplit)
+        found = findings.compared(
+            seen, corrupt=corrupt, unsplit=unsplit, strata=evidence.sequence, log=record.log
+        )
         return explained(found) if intervals else found
 
     return tuple(finding(guardrail) for guardrail in plan.guardrails)
@@ -157,7 +172,14 @@ def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Strat
         closed_at=max(record.closed_at, stratum.closed_at),
         log=chained(record.log, stratum),
         labels=record.labels,
+        split=record.split,
     )
+
+
+def _with_split(plan: Plan, record: Record, stratum: Stratum) -> Record:
+    before = record.split or {}
+    after = split_check.with_stratum(plan, before, stratum)
+    return record if after is before else msgspec.structs.replace(record, split=after)
 
 
 def _trials(

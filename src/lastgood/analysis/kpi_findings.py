@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from lastgood.analysis import comparisons, kpi_state, sentences
 from lastgood.analysis.kpi_state import ByMeans, KpiState
+from lastgood.analysis.split_check import Fault
 from lastgood.domain.kpi import KpiCounts, KpiTerms
 from lastgood.domain.plan import CONFUSIONS, Guardrail, Metric
 from lastgood.domain.plan_kpi_rules import f1_of
@@ -27,9 +28,14 @@ def judged(
     units: Units,
     strata: int,
     log: str,
+    unsplit: Fault | None = None,
 ) -> Finding:
-    """Judge what labels say. ``strata`` and ``log`` are number and digest of the strata that this rests on."""
-    verdict, why = _verdict(guardrail, state)
+    """Judge what labels say. ``strata`` and ``log`` are number and digest of the strata that this rests on.
+
+    With ``unsplit``, a split that is not what the route says, nothing passes that compares the arms.
+    """
+    unsplit = None if state.test is None else unsplit
+    verdict, why = _verdict(guardrail, state, unsplit)
     proven = _proven(state, proving)
     proof = ""
     if proven is not None and verdict is not Verdict.FAILED and state.total.candidate.trials:
@@ -49,6 +55,7 @@ def judged(
         dry_run=guardrail.dry_run,
         numbers={
             **_numbers(guardrail, state, alpha, proven),
+            **({} if unsplit is None else {"split": unsplit.numbers()}),
             "units": units.value,
             "strata": strata,
             "log": log,
@@ -66,7 +73,7 @@ def value_of(guardrail: Guardrail, counts: KpiCounts) -> float | None:
     return f1_of(wrong) if guardrail.metric is Metric.F1 else 1.0 - wrong
 
 
-def _verdict(guardrail: Guardrail, state: KpiState) -> tuple[Verdict, str]:
+def _verdict(guardrail: Guardrail, state: KpiState, unsplit: Fault | None) -> tuple[Verdict, str]:
     """Return the verdict, and what stands in the way of another one."""
     own = state.total.candidate
     if _over(guardrail, own):
@@ -74,6 +81,8 @@ def _verdict(guardrail: Guardrail, state: KpiState) -> tuple[Verdict, str]:
     missing_bad = _missing_bad(guardrail, own)
     if kpi_state.reached(state) and not missing_bad:
         return Verdict.FAILED, ""
+    if unsplit is not None:
+        return Verdict.ERROR, unsplit.told()
     unusable = own.unusable + state.total.stable.unusable
     if unusable:
         rows = sentences.plural(unusable, "labelled row", "labelled rows")

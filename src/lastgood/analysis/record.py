@@ -7,6 +7,7 @@ import msgspec
 
 from lastgood.analysis.kpi_state import LabelRecord
 from lastgood.analysis.parts import Comparison
+from lastgood.analysis.split_check import Splits
 from lastgood.domain.traffic import ArmCounts, Stratum
 
 
@@ -23,7 +24,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``comparisons`` are by the guardrail's name; ``total`` is over all stages, ``stages`` the candidate's requests by
     stage. ``keys`` are the 32-bit hashes of the keys that have gone bad, by metric, where keys are the units.
     ``closed_at`` is when the last stratum closed, ``log`` a running digest of all strata: whoever knows it knows
-    whether a log of strata is the one that was judged. ``labels`` are what KPI guardrails rest on.
+    whether a log of strata is the one that was judged. ``labels`` are what KPI guardrails rest on,
+    ``split`` is how requests without a key were split between the arms, by stage.
     """
 
     comparisons: dict[str, Comparison] = {}
@@ -33,6 +35,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     closed_at: float = 0.0
     log: str = ""
     labels: LabelRecord | msgspec.UnsetType = msgspec.UNSET  # left out where a plan asks for none
+    split: Splits | msgspec.UnsetType = msgspec.UNSET  # left out where no request was sent by chance
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
