@@ -54,10 +54,10 @@ def prediction(name: str, *, rows: int = 1, **given_: Any) -> Prediction:
 class Rig:
     """A log with its feedback, at a time that stands still unless a test moves it."""
 
-    def __init__(self, folder: Path, *, keep: float = EVER) -> None:
+    def __init__(self, folder: Path, *, keep: float = EVER, bytes_max: int = 10**12) -> None:
         self.now = NOW
         self.log = PredictionLog(folder / "log.db", on_added=(on_added,))
-        self.feedback = Feedback(self.log, keep_seconds=keep, now=lambda: self.now)
+        self.feedback = Feedback(self.log, keep_seconds=keep, bytes_max=bytes_max, now=lambda: self.now)
         self.logged = LoggedOutcomes(self.log)
 
     def label(self, id_: str, value: Any = 1, **given_: Any) -> str:
@@ -214,6 +214,15 @@ def test_a_label_of_a_dropped_prediction_has_expired(tmp_path: Path) -> None:
     old, young = f"{int(800e3):012x}", f"{int(950e3):012x}"
     ids = [f"{text[:8]}-{text[8:]}-7000-8000-000000000000" for text in (old, young)]
     assert [rig.label(id_) for id_ in ids] == ["expired", "unknown"]
+
+
+def test_ids_that_nobody_has_take_a_part_of_the_log_at_most(tmp_path: Path) -> None:
+    """In a small log few labels may wait; those of predictions that are there join all the same."""
+    rig = Rig(tmp_path, bytes_max=16_000)
+    rig.log.add([prediction("a", at=990.0)])
+
+    assert [rig.label(f"nobody-{number}") for number in range(12)] == ["unknown"] * 10 + ["refused"] * 2
+    assert rig.label("a") == "joined"
 
 
 def test_labels_and_outcomes_are_dropped_by_age(tmp_path: Path) -> None:

@@ -11,16 +11,27 @@ from lastgood.predictions.labels import WAITING_MAX, kept_since, labels_of, take
 from lastgood.predictions.log import PredictionLog
 
 _TOGETHER: Final = 500  # labels in one transaction: the recorder waits for no more
+_LABEL_BYTES: Final = 400  # of one that waits, with its keys; fewer more often than not
+_WAITING_PART: Final = (
+    4  # one in so many bytes of the log: ids that nobody has must not drive predictions out
+)
 
 
 class Feedback:
     """Takes labels for one prediction log. For several threads, and several processes."""
 
     def __init__(
-        self, log: PredictionLog, *, keep_seconds: float, now: Callable[[], float] = time.time
+        self,
+        log: PredictionLog,
+        *,
+        keep_seconds: float,
+        bytes_max: int = 2**62,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """Take labels for a log of at most ``bytes_max``, that keeps predictions for ``keep_seconds``."""
         self._log = log
         self._keep_seconds = keep_seconds
+        self._waiting_max = min(WAITING_MAX, bytes_max // _WAITING_PART // _LABEL_BYTES)
         self._now = now
 
     def take(self, given: Sequence[GivenLabel]) -> list[Fated]:
@@ -34,7 +45,7 @@ class Feedback:
             now = self._now()
             with self._log.changing() as connection:
                 since = kept_since(connection, now - self._keep_seconds)
-                room = WAITING_MAX - waiting(connection)
+                room = self._waiting_max - waiting(connection)
                 for one in given[first : first + _TOGETHER]:
                     try:
                         label = checked(one, now)

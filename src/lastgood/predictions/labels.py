@@ -15,7 +15,7 @@ from lastgood.predictions.join_rows import row_of
 from lastgood.predictions.log import PredictionLog
 
 WAITING_MAX: Final = 1_000_000
-"""Labels that may wait for a prediction; further ones of unknown ids are refused."""
+"""Labels that may wait for a prediction, fewer in a small log; further ones of unknown ids are refused."""
 
 _ARMS: Final = ("candidate", "stable")
 _DROP_ROWS: Final = 2_000
@@ -57,7 +57,7 @@ def take(connection: sqlite3.Connection, label: Label, *, now: float, since: flo
         if before is not None and before < since:
             return _fated(label, Fate.EXPIRED)
         if not room:
-            return _fated(label, Fate.REFUSED, f"{WAITING_MAX} labels of unknown ids wait already")
+            return _fated(label, Fate.REFUSED, "as many labels of unknown ids as may wait do so already")
         _keep(connection, label, id_, now, joined=False)
         _wait(connection, 1)
         return _fated(label, Fate.UNKNOWN)
