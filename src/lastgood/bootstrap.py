@@ -1,4 +1,4 @@
-"""Settings to services: the one place that sees all wings. Nothing happens on import."""
+"""Settings to services: with ``wiring`` and ``outside``, the one place that sees all wings. Nothing happens on import."""
 
 import importlib.metadata
 from collections.abc import Callable

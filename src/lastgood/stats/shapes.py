@@ -8,7 +8,7 @@ does not fall with the rank:
 * more values past one rank, alike among themselves: where values come in two or more groups, such as hits and misses of
   a cache, of which one grows.
 
-Shapes and prior were chosen over 29 changes (shifts, slower parts from 0.3 to 30 % by factors of 1.5 to 20, groups,
+Shapes and prior were chosen over 26 changes (shifts, slower parts from 0.3 to 30 % by factors of 1.5 to 20, groups,
 heavy tails) so that none of them takes much longer than the others, in multiples of what any test must spend.
 """
 
