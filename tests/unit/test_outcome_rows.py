@@ -125,6 +125,8 @@ def test_a_counter_is_a_column_of_its_name() -> None:
         ({"arm": "stable", "latency": "-1"}, "latency"),
         ({"arm": "stable", "latency": "inf"}, "latency"),
         ({"arm": "stable", "time": "5"}, "time"),
+        ({"arm": "stable", "label_time": "1700000000000"}, "label_time"),
+        ({"arm": "stable", "latency": "1e308"}, "latency"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named(row: dict[str, Any], named: str) -> None:

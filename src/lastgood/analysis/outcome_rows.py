@@ -22,6 +22,7 @@ from lastgood.stats import quantiles
 
 _ARMS: Final = ("candidate", "stable")
 _LABELS_AT_ONCE: Final = 20
+_SECONDS_MAX: Final = 1e11  # epoch seconds are far below it, epoch milliseconds above
 _SIGNS: Final = {"1": True, "0": False, "": False}
 
 
@@ -97,8 +98,10 @@ def _number(number: int, given: Mapping[str, Any], column: str, default: float) 
     if _empty(given.get(column)):
         return default
     found = number_of(given[column])
-    if found is None:
-        raise _wrong(number, column, given[column], "write a number of seconds")
+    if found is None or abs(found) > _SECONDS_MAX:
+        raise _wrong(
+            number, column, given[column], "write a number of seconds (milliseconds divided by 1000)"
+        )
     return found
 
 

@@ -109,6 +109,8 @@ def _measured(plan: "Plan", view: "TrafficView") -> dict[str, float]:
 
 
 def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -> "list[RenderableType]":
+    from lastgood.domain.route import FULL_WEIGHT
+
     if not found:
         return ["The plan compares nothing: no guardrail holds the candidate against stable."]
     rows: list[list[Any]] = []
@@ -131,6 +133,8 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
         if any(one.metric in labelled for one in found)
         else []
     )
+    if not any(0 < step.weight < FULL_WEIGHT for step in plan.steps):
+        notes.append("No step divides the traffic: in this plan nothing is compared, so nothing is noticed.")
     compared = {one.guardrail for one in found}
     limits = [one.name for one in plan.guardrails if one.maximum is not None and one.name not in compared]
     if limits:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lastgood.domain.plan import Plan
 
 _ROUNDED = 1e8  # epoch seconds lie above, seconds from a table's own beginning below
-_LAST = 1e11  # nor do milliseconds since the epoch have a date
 
 
 @command("replay")
@@ -137,7 +136,7 @@ def _told(found: "Course", file: Path, of: str, watch: int) -> "list[RenderableT
 def _turn(turn: "Turn", found: "Course", watch: int) -> "RenderableType":
     began = turn.at if found.began is None else found.began
     when = f"after {duration(turn.at - began)}"
-    if _ROUNDED < turn.at < _LAST:
+    if turn.at > _ROUNDED:
         when = f"{moment(turn.at)}, {when}"
     stage = "watch" if 0 < watch <= turn.stage else f"step {turn.stage + 1}"
     return f"  {when}, {stage}, {turn.candidate_requests} candidate requests: {turn.sentence}"
