@@ -216,6 +216,20 @@ def test_a_label_of_a_dropped_prediction_has_expired(tmp_path: Path) -> None:
     assert [rig.label(id_) for id_ in ids] == ["expired", "unknown"]
 
 
+def test_a_prediction_of_a_clock_that_was_ahead_expires_no_labels(tmp_path: Path) -> None:
+    """Once it is the oldest one, labels of what came after it are kept, and those of what is not there yet wait."""
+    rig = Rig(tmp_path, keep=100.0)
+    rig.log.add(
+        [prediction("old", at=NOW - 200.0), prediction("ahead", at=NOW + 1e7), prediction("a", at=NOW)]
+    )
+    assert rig.log.drop(NOW - 100.0, 10**12) == 1
+    assert rig.label("a") == "joined"
+    text = f"{int((NOW - 5.0) * 1000):012x}"
+    assert rig.label(f"{text[:8]}-{text[8:]}-7000-8000-000000000000") == "unknown"
+    rig.now = NOW + 10.0
+    assert drop_labels(rig.log, rig.now - 100.0) == 0
+
+
 def test_ids_that_nobody_has_take_a_part_of_the_log_at_most(tmp_path: Path) -> None:
     """In a small log few labels may wait; those of predictions that are there join all the same."""
     rig = Rig(tmp_path, bytes_max=16_000)

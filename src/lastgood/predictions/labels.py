@@ -95,10 +95,15 @@ def waiting(connection: sqlite3.Connection) -> int:
 
 
 def kept_since(connection: sqlite3.Connection, keep_from: float) -> float:
-    """Return from when on predictions are kept, in epoch seconds: ``keep_from``, or later where the log was full."""
+    """Return from when on predictions are kept, in epoch seconds: ``keep_from``, or later where the log was full.
+
+    An oldest prediction that is dated after the newest is of a clock that was ahead: it tells nothing.
+    """
     gone = connection.execute("SELECT 1 FROM tallies WHERE name = 'expired'").fetchone()
     first = connection.execute("SELECT at FROM predictions ORDER BY seq LIMIT 1").fetchone()
-    return keep_from if gone is None or first is None else max(keep_from, first[0])
+    last = connection.execute("SELECT at FROM predictions ORDER BY seq DESC LIMIT 1").fetchone()
+    told = gone is not None and first is not None and first[0] <= last[0]
+    return max(keep_from, first[0]) if told else keep_from
 
 
 def drop_labels(log: PredictionLog, keep_from: float, *, rows_max: int = 20_000) -> int:
