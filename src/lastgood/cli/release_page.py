@@ -27,6 +27,7 @@ def render(report: Mapping[str, Any], *, as_html: bool) -> str:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
+        finalize=lambda found: visible(found) if type(found) is str else found,
         trim_blocks=True,
         lstrip_blocks=True,
     )
