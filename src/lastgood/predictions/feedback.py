@@ -25,7 +25,7 @@ class Feedback:
         log: PredictionLog,
         *,
         keep_seconds: float,
-        bytes_max: int = 2**62,
+        bytes_max: int,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Take labels for a log of at most ``bytes_max``, that keeps predictions for ``keep_seconds``."""
