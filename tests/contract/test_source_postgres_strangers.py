@@ -114,7 +114,8 @@ def test_one_token_stages_one_snapshot(empty: str, tmp_path: Path) -> None:
     second = source(empty, tmp_path).capture("second")
     for _ in range(2):
         source(empty, tmp_path).stage_restore(first, "back")
-    refused(Code.CONFLICT, source(empty, tmp_path).stage_restore, second, "back")
+    error = refused(Code.CONFLICT, source(empty, tmp_path).stage_restore, second, "back")
+    assert "back" in error.message
 
 
 def test_somebody_elses_ledger_is_refused(empty: str, tmp_path: Path) -> None:
