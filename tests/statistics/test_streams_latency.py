@@ -59,7 +59,7 @@ def test_equal_latencies_roll_back_no_more_often_than_promised() -> None:
 def test_equal_latencies_roll_back_no_more_often_in_many_long_streams() -> None:
     """A/A over 600 looks, and for a candidate that is a little faster.
 
-    Boosted evidence spends nearly all of alpha (5.0 % of 7 600 streams of fifteen seeds), so it takes many
+    Boosted evidence spends nearly all of alpha (5.0 % of 7 600 streams of fourteen seeds), so it takes many
     streams to tell it from too much.
     """
     assert float(np.isfinite(stops(42, 1600, 60.0, base)).mean()) <= most_alarms(1600)
