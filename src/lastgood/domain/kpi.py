@@ -33,7 +33,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """A prediction of a release and its label, met. ``sequence`` grows with every one that met, in any release.
 
     ``arm`` and ``stage`` are those that the request was meant for, ``key`` the 32-bit mark of its key. ``answer`` holds
-    each output's value of the label's row, None where the answer was not kept. Times are seconds since the epoch.
+    each output's value of the label's row, None where the answer was not kept. ``copied`` requests are pairs: ``other`` is
+    what the other arm answered to a copy, as ``answer``, None where it gave no usable answer. ``slices`` are the row's values of the
+    columns that the plan tells rows apart by. Times are seconds since the epoch.
     """
 
     sequence: int
@@ -46,6 +48,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     value: Value
     answer: dict[str, Any] | None = None
     key: int | None = None
+    copied: bool = False
+    other: dict[str, Any] | None = None
+    slices: dict[str, str] = {}
 
 
 class Awaited(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,21 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
 
 
+class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+    """Copies of requests: ``target`` answers them too, to nobody, while the lease holds.
+
+    ``rate`` is the part of the requests that stable answers, in basis points (1 to 10 000). Such a request and its copy are a
+    pair, and count for ``release`` and ``stage``: the copy for the arm ``arm`` (``candidate`` in a shadow step, ``stable`` in
+    the watch, where the version before answers copies), the request for the other.
+    """
+
+    target: Target
+    rate: int
+    release: int
+    stage: int
+    arm: str
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The whole truth for one deployment.
 
@@ -25,7 +40,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     ``stage`` is the step of the plan that this route serves, so that counts of different stages are never mixed.
     ``tries`` grows when a person sends the candidate traffic again after gateways had taken it out by themselves.
     ``standby`` is the last good version, resident, that answers when stable's host cannot. While ``held``, requests
-    wait: data and route are about to change together.
+    wait: data and route are about to change together. ``shadow`` says who answers copies of requests, None for nobody.
+    ``columns`` are inputs whose values the plan wants to tell requests apart by.
     """
 
     deployment: str
@@ -39,6 +55,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     standby: Target | None = None
     held: bool = False
+    shadow: Shadow | None = None
+    columns: tuple[str, ...] = ()
 
     def targets(self) -> tuple[Target, ...]:
         """Every version that may be asked for by number, stable first, without repeats."""

@@ -32,7 +32,9 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     ``given`` says that the caller gave the ``id``; ``v2`` that the answer may hold one of its own. ``arrived`` is on the
     worker's CLOCK_MONOTONIC, in nanoseconds as ``took``. ``who`` answered is deployment, model, version and role;
-    ``arm`` is the release, the stage and the arm that the request counts for.
+    ``arm`` is the release, the stage and the arm that the request counts for. ``keep`` says that ``inputs`` are for the
+    log, ``sketched`` that this request's inputs and answer are looked at for drift, ``columns`` which inputs tell requests
+    apart. ``copy`` is the version, status, nanoseconds and answer of a copy.
     """
 
     id: bytes
@@ -49,6 +51,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     answer_bytes: int
     answer: bytes | None
     inputs: bytes | None
+    keep: bool = True
+    sketched: bool = False
+    columns: tuple[str, ...] = ()
+    copy: tuple[int, int, int, bytes | None] | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True):
