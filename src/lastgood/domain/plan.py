@@ -147,6 +147,8 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``kpi`` is set for the metrics that need labels. Their trials are labelled rows, and ``margin``, ``min_bad`` and
     ``maximum`` are about wrong ones; of a mean the margin is a part of its range. ``min_samples`` are labelled rows.
+    With ``slices``, columns of the input, it also compares the rows of each of their values (at half of its rate in all);
+    the hard limit, ``min_samples`` and ``proof`` are about all rows.
     """
 
     name: str
@@ -167,6 +169,7 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     no_data: NoData = NoData.HOLD
     dry_run: bool = False
     kpi: KpiTerms | None = None
+    slices: tuple[str, ...] = ()
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):

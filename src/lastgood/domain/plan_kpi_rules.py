@@ -31,6 +31,7 @@ def read_kpi(placed: Placed, document: KpiDocument, path: str, strategy: Strateg
         min_samples=document.min_samples,
         no_data=document.no_data,
         dry_run=document.dry_run,
+        slices=_slices(placed, document, path, strategy),
     )
     after = 0.0 if document.after is None else float(document.after)
     if isinstance(document, ConfusionGuardrail):
@@ -50,6 +51,28 @@ def f1_of(wrong: float) -> float:
 def wrong_of(f1: float) -> float:
     """Return the rate of wrong rows that goes with an F1; the inverse of :func:`f1_of`."""
     return 1.0 - f1 / (2.0 - f1)
+
+
+def _slices(placed: Placed, document: KpiDocument, path: str, strategy: Strategy) -> tuple[str, ...]:
+    if document.slices is None:
+        return ()
+    seen: set[str] = set()
+    for index, column in enumerate(document.slices):
+        if column != column.strip() or not column.isprintable():
+            message = f"{column!r} names no column: it has spaces at an end, or a letter that cannot be seen."
+            raise placed.refusal(
+                f"{path}.slices[{index}]", message, "Write it as the model's input is called."
+            )
+        if column in seen:
+            message = f"The column {column!r} is named twice."
+            raise placed.refusal(f"{path}.slices[{index}]", message, "Name each column once.")
+        seen.add(column)
+    if strategy is not Strategy.CANARY:
+        message = f"The strategy {strategy.value} leaves no traffic on stable to compare slices with."
+        raise placed.refusal(
+            f"{path}.slices", message, "Use canary, or leave the slices out: 'min' is of all rows."
+        )
+    return tuple(document.slices)
 
 
 def _of_classes(

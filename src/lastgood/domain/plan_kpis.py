@@ -85,6 +85,20 @@ _MinWrong = Annotated[
     means("Wrong rows of the candidate that must have been seen before the comparison may fail.", 2),
 ]
 _Unit = Annotated[float, Meta(gt=0)]
+MAX_SLICES: Final = 5
+"""Columns that one guardrail may be judged by."""
+_Column = Annotated[str, Meta(min_length=1, max_length=100)]
+_Slices = Annotated[
+    Annotated[list[_Column], Meta(min_length=1, max_length=MAX_SLICES)] | None,
+    means(
+        "Columns of the input, such as 'country' or, of a matrix, 'x[3]': the guardrail is also judged for the rows of each "
+        "value, so that a candidate that is worse for some of them fails although it is not worse for all. Half of the "
+        "guardrail's part of false_rollback_rate goes to them. Default: none.",
+        None,
+        ["country", "device"],
+        uniqueItems=True,
+    ),
+]
 
 
 class KpiGuardrail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +108,7 @@ class KpiGuardrail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     on_fail: WhatFollows = OnFail.ROLLBACK
     after: _After = None
     share: Share = None
+    slices: _Slices = None
     min_samples: _MinRows = 50
     no_data: WithoutData = NoData.HOLD
     dry_run: DryRun = False
