@@ -16,6 +16,7 @@ from lastgood.domain.plan import Channel
 from lastgood.domain.release import Release
 from lastgood.domain.replay import Tables
 from lastgood.domain.route import RouteTable
+from lastgood.domain.sketch import Sketch, SketchRow
 from lastgood.domain.traffic import Stratum, TrafficMinute
 from lastgood.domain.version import Version
 from lastgood.wire.fleet import Desired, Observed
@@ -208,6 +209,24 @@ class Outcomes(Protocol):
 
     def awaited(self, release: int) -> dict[str, Awaited]:
         """Return how many predictions each arm of a release has, and how many of them have a label."""
+
+
+class Sketches(Protocol):
+    """What requests and answers looked like: counts in bounded memory, from a sample of the traffic."""
+
+    def since(self, release: int, after: int, limit: int) -> tuple[list[SketchRow], int]:
+        """Return at most ``limit`` rows of a release with a ``seq`` above ``after``, in order, and how far that is.
+
+        Read on from what is returned, each row comes once.
+
+        :raises LastgoodError: ``storage``, ``corrupt`` or ``conflict`` when they cannot be read.
+        """
+
+    def before(self, deployment: str, version: int, at: float) -> dict[str, Sketch]:
+        """Return what a version answered in the day before ``at``, by output; empty where nothing is known.
+
+        :raises LastgoodError: as :meth:`since`.
+        """
 
 
 class Router(Protocol):

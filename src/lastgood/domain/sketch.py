@@ -106,9 +106,11 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     Of a numeric one ``cuts`` are the last bucket of each bin but the last (they never fall), of a categorical one ``values`` are the
     classes that are told apart. ``shares`` are the parts of the present values in each bin or class, in the same order,
     for a categorical one with a last part for all other values; ``missing`` is the part of missing ones among all.
+    ``title`` is what people call it where ``name`` is only a place such as ``x[3]``.
     """
 
     name: str
+    title: str = ""
     cuts: tuple[int, ...] = ()
     values: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
@@ -119,9 +121,34 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is told apart by classes."""
         return bool(self.values)
 
+    @property
+    def shown(self) -> str:
+        """What a person calls it."""
+        return self.title or self.name
+
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """What a version was trained on, feature by feature, over ``rows`` rows."""
 
     rows: int
     features: tuple[Feature, ...] = ()
+
+
+class SketchRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Sketches of some requests that one version answered for one arm, as the prediction log keeps them.
+
+    ``seq`` grows from row to row, ``at`` is when the last of the requests came (epoch seconds), ``rows`` how many rows they
+    had. ``release``, ``stage`` and ``arm`` are None where no release counted them. ``inputs`` and ``outputs`` are by
+    column; answers that stable gave for a candidate are in neither arm's outputs.
+    """
+
+    seq: int
+    at: float
+    deployment: str
+    version: int
+    release: int | None = None
+    stage: int | None = None
+    arm: str | None = None
+    rows: int
+    inputs: dict[str, Sketch] = {}
+    outputs: dict[str, Sketch] = {}

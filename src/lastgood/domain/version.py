@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from lastgood.domain.golden import Golden
+from lastgood.domain.sketch import Reference
 from lastgood.domain.snapshot import Schema
 from lastgood.errors import Code, LastgoodError
 
@@ -63,7 +64,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable version. ``number`` counts 1, 2, 3 within its model; ``digest`` is ``sha256:<hex>``.
 
     ``needs`` is its data contract: by source, the tables and columns that it reads while it serves. ``golden`` is what it
-    must answer before it serves, and for as long as somebody may go back to it.
+    must answer before it serves, and for as long as somebody may go back to it. ``reference`` is what drift is measured
+    from.
     """
 
     model: str
@@ -80,6 +82,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: dict[str, str] = {}
     needs: dict[str, Schema] = {}
     golden: tuple[Golden, ...] = ()
+    reference: Reference | None = None
     created_at: float
     created_by: str
 
