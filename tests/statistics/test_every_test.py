@@ -67,6 +67,13 @@ CASES = {
         Case(lambda: TESTS["detector"].initial(1e6), table),
         Case(lambda: TESTS["detector"].initial_against(1e6, 0.3), lambda c: table(c)[:2], "initial_against"),
     ],
+    "detector_margin": [Case(lambda: TESTS["detector_margin"].initial(1e6, 0.05), table)],
+    "detector_pairs": [
+        Case(lambda: TESTS["detector_pairs"].initial(1e6, 1.2), pairs),
+        Case(
+            lambda: TESTS["detector_pairs"].initial_by_difference(1e6, 0.02), pairs, "initial_by_difference"
+        ),
+    ],
     "margin": [Case(lambda: TESTS["margin"].initial(1e-6, 0.05), table)],
     "means": [Case(lambda: TESTS["means"].initial(1e-6), histograms)],
     "noninferiority": [Case(lambda: TESTS["noninferiority"].initial(1e-6, 0.05), table)],
@@ -103,7 +110,7 @@ def restored(state: Any) -> Any:
 def test_every_test_is_asked() -> None:
     """Each module with an initial state and an update has a case here, and no case is without a module."""
     assert set(TESTS) == set(CASES)
-    assert len(TESTS) >= 11
+    assert len(TESTS) >= 13
 
 
 @pytest.mark.parametrize(("module", "case"), EVERY)

@@ -18,7 +18,9 @@ What to use when
     is arm 1's mean lower, scores from 0 to 1          :mod:`lastgood.stats.means`
     do the distributions differ by more than a margin  :mod:`lastgood.stats.shift`
     is arm 1 shown to be less than a margin worse      :mod:`lastgood.stats.noninferiority`
-    has anything become worse, at any time             :mod:`lastgood.stats.detector`
+    has anything become worse, at any time             :mod:`lastgood.stats.detector`, by a difference
+                                                       :mod:`lastgood.stats.detector_margin`, where both arms met the
+                                                       same trials :mod:`lastgood.stats.detector_pairs`
     do units fall into groups as they should           :mod:`lastgood.stats.shares`
     an interval to show: rate, difference, quantile    :mod:`lastgood.stats.sequences`; for one look :mod:`lastgood.stats.rates`
     histograms of values without a limit               :mod:`lastgood.stats.quantiles`

@@ -17,9 +17,11 @@ Sources
     sequential k-sample tests (2024).
 
 Prefer the second arm: a daily cycle or an outage that hits everything breaks the hypothesis of a fixed reference.
+The same by a difference of rates: :mod:`lastgood.stats.detector_margin`; on pairs: :mod:`lastgood.stats.detector_pairs`.
 """
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -59,7 +61,8 @@ def initial(run_length: float, odds_margin: float = 1.0) -> Detector:
 def initial_against(run_length: float, reference: float) -> Detector:
     """Return the state against a reference rate, between 0 and 1, that has its allowance in it (say 1.2 times).
 
-    Raises ValueError for other settings.
+    The reference may change from one period to the next, by what was known before it. Raises ValueError for other
+    settings.
     """
     if not 0.0 < reference < 1.0:
         raise ValueError(f"impossible settings: reference {reference}")
@@ -82,11 +85,20 @@ def update(state: Detector, n1: int, bad1: int, n0: int = 0, bad0: int = 0) -> D
         gains = _against_arm(state.odds_margin, n1, bad1, n0, bad0)
     else:
         gains = _against_reference(state.reference, n1, bad1)
-    grown = [own + gain for own, gain in zip(state.log_money, gains, strict=True)]
-    stopped = log_sum(grown) >= math.log(state.run_length)
-    fresh = -math.log(len(RATIOS))
-    money = tuple(log_sum((own, fresh)) for own in grown)
+    money, stopped = after_period(state.log_money, gains, state.run_length)
     return msgspec.structs.replace(state, log_money=money, periods=state.periods + 1, stopped=stopped)
+
+
+def after_period(
+    log_money: Sequence[float], gains: Sequence[float], run_length: float
+) -> tuple[tuple[float, ...], bool]:
+    """Return the logarithm of each expert's money for the next period, and whether the alarm is raised.
+
+    ``gains`` are the logarithms of what the period multiplied each one's money by; all get the same fresh money.
+    """
+    grown = [own + gain for own, gain in zip(log_money, gains, strict=True)]
+    fresh = -math.log(len(grown))
+    return tuple(log_sum((own, fresh)) for own in grown), log_sum(grown) >= math.log(run_length)
 
 
 def log_e(state: Detector) -> float:
