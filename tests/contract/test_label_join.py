@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lastgood.domain.feedback import Fate, GivenLabel
 from lastgood.domain.kpi import Awaited, Cursor, Outcome
-from lastgood.domain.prediction import Prediction
+from lastgood.domain.prediction import Copy, Prediction
 from lastgood.predictions.feedback import Feedback
 from lastgood.predictions.labels import drop_labels, on_added
 from lastgood.predictions.log import PredictionLog
@@ -22,10 +22,10 @@ NOW = 1000.0
 EVER = 1e12
 
 
-def answer(rows: int) -> bytes:
+def answer(rows: int, first: int = 0) -> bytes:
     scores = [number / 10 for number in range(2 * rows)]
     outputs = [
-        {"name": "label", "datatype": "INT64", "shape": [rows], "data": list(range(rows))},
+        {"name": "label", "datatype": "INT64", "shape": [rows], "data": list(range(first, first + rows))},
         {"name": "scores", "datatype": "FP64", "shape": [rows, 2], "data": scores},
     ]
     return msgspec.json.encode({"outputs": outputs})
@@ -80,18 +80,64 @@ LABELS = st.tuples(
 )
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A request with ``rows`` rows; ``copy`` is the status and the rows of a copy's answer, ``lands`` a column of its inputs."""
+
+    rows: int
+    arm: str
+    copy: tuple[int, int] | None
+    lands: list[str] | None
+
+    def made(self, name: str) -> Prediction:
+        copy = None
+        if self.copy is not None:
+            status, rows = self.copy
+            copy = Copy(version=3, status=status, seconds=0.1, answer=answer(rows, 10) if rows else None)
+        slices = {} if self.lands is None else {"land": self.lands}
+        key = NAMES.index(name)
+        return prediction(name, rows=self.rows, arm=self.arm, key=key, copy=copy, slices=slices)
+
+    def met(self, name: str, row: int, value: int) -> tuple[Any, ...]:
+        """What the outcome of a label says: see ``told``."""
+        other = None
+        if self.copy is not None and self.copy[0] == 200 and row < self.copy[1]:
+            other = 10 + row
+        lands = {}
+        if self.lands is not None:
+            lands = {"land": self.lands[row] if row < len(self.lands) else ""}
+        return NAMES.index(name), row, value, self.arm, self.copy is not None, other, lands
+
+
+def told(one: Outcome) -> tuple[Any, ...]:
+    answered, other = one.answer or {}, one.other and one.other["label"]
+    return one.key, answered["label"], one.value, one.arm, one.copied, other, one.slices
+
+
+ASKED = st.builds(
+    Asked,
+    st.integers(1, 2),
+    st.sampled_from(["candidate", "stable"]),
+    st.none() | st.tuples(st.sampled_from([200, 503]), st.integers(0, 2)),
+    st.none() | st.lists(st.sampled_from(["de", "at", ""]), max_size=2),
+)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
-    rows=st.lists(st.integers(1, 2), min_size=len(NAMES), max_size=len(NAMES)),
+    asked=st.lists(ASKED, min_size=len(NAMES), max_size=len(NAMES)),
     labels=st.lists(LABELS, max_size=25),
     order=st.randoms(use_true_random=False),
 )
 def test_the_join_is_what_two_lists_give(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[int], labels: list[tuple[str, int, int]], order: Any
+    tmp_path_factory: pytest.TempPathFactory,
+    asked: list[Asked],
+    labels: list[tuple[str, int, int]],
+    order: Any,
 ) -> None:
-    """Whatever comes first, each row's first label meets its prediction once, and every fate is as a plain list says."""
+    """Whatever comes first, each row's first label meets its prediction once, with its copy and slices; every fate is as a
+    plain list says."""
     rig = Rig(tmp_path_factory.mktemp("join"))
-    made = dict(zip(NAMES, rows, strict=True))
+    made = dict(zip(NAMES, asked, strict=True))
     events: list[Any] = [*made, *labels]
     order.shuffle(events)
     known: set[str] = set()
@@ -99,12 +145,12 @@ def test_the_join_is_what_two_lists_give(
     early: dict[tuple[str, int], int] = {}  # the same of ids without a prediction, by the id as it was given
     for event in events:
         if isinstance(event, str):
-            rig.log.add([prediction(event, rows=made[event])])
+            rig.log.add([made[event].made(event)])
             known.add(event)
             for id_ in (event, f"made-{event}"):
                 for place in [place for place in sorted(early) if place[0] == id_]:
                     value = early.pop(place)
-                    if place[1] < made[event]:
+                    if place[1] < made[event].rows:
                         first.setdefault((event, place[1]), value)
             continue
         id_, row, value = event
@@ -112,19 +158,53 @@ def test_the_join_is_what_two_lists_give(
         said, place = (first, (name, row)) if name in known else (early, (id_, row))
         if place in said:
             wanted = "duplicate" if said[place] == value else "refused"
-        elif name in known and row >= made[name]:
+        elif name in known and row >= made[name].rows:
             wanted = "refused"
         else:
             wanted = "joined" if name in known else "unknown"
             said[place] = value
         assert rig.label(id_, value, row=row) == wanted
-    met = [(one.answer or {}, one.value) for one in rig.outcomes()]
-    assert sorted((found["label"], value) for found, value in met) == sorted(
-        (row, value) for (_, row), value in first.items()
+    assert sorted(map(told, rig.outcomes()), key=repr) == sorted(
+        (made[name].met(name, row, value) for (name, row), value in first.items()), key=repr
     )
-    labelled = len({name for name, _ in first})
-    wanted_counts = {"candidate": Awaited(predictions=len(NAMES), labelled=labelled)}
-    assert rig.logged.awaited(7) == wanted_counts
+    assert rig.log.counts().labels_waiting == len(early)
+    assert rig.logged.awaited(7) == {
+        arm: Awaited(
+            predictions=sum(one.arm == arm for one in asked),
+            labelled=len({name for name, _ in first if made[name].arm == arm}),
+        )
+        for arm in sorted({one.arm for one in asked})
+    }
+
+
+def test_a_pair_holds_what_both_arms_answered(rig: Rig) -> None:
+    """The outcome is the request's: its arm and version, its answer, and beside it the copy's; each row has its slices."""
+    copy = Copy(version=3, status=200, seconds=0.002, answer=answer(2, first=10))
+    rig.log.add([prediction("a", rows=2, arm="stable", copy=copy, slices={"land": ["de", "at"], "age": []})])
+    rig.label("a", 1, row=1)
+    (met,) = rig.outcomes()
+    assert (met.arm, met.version, met.copied) == ("stable", 2, True)
+    assert met.answer == {"label": 1, "scores": [0.2, 0.3]}
+    assert met.other == {"label": 11, "scores": [0.2, 0.3]}
+    assert met.slices == {"land": "at", "age": ""}
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        Copy(version=3, status=503, seconds=0.1, answer=answer(2)),
+        Copy(version=3, status=200, seconds=0.1),
+        Copy(version=3, status=200, seconds=0.1, answer=answer(1)),
+        Copy(version=3, status=200, seconds=0.1, answer=b"[[["),
+    ],
+)
+def test_a_copy_without_a_usable_answer_is_known_to_be_missing(rig: Rig, copy: Copy) -> None:
+    """An error, an answer that was not kept, one row too few or no JSON: the pair is there, its other answer is not."""
+    rig.log.add([prediction("a", rows=2, copy=copy)])
+    assert rig.label("a", 1, row=1) == "joined"
+    (met,) = rig.outcomes()
+    assert (met.copied, met.other, met.slices) == (True, None, {})
+    assert met.answer is not None
 
 
 def test_an_outcome_holds_the_row_of_every_output(rig: Rig) -> None:

@@ -1,5 +1,6 @@
 """The contract of PredictionLog: nothing twice, nothing lost, found by either id, bounded by age and by size."""
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lastgood.domain.prediction import Prediction
+from lastgood.domain.feedback import GivenLabel
+from lastgood.domain.kpi import Awaited, Cursor
+from lastgood.domain.prediction import Copy, Prediction
 from lastgood.errors import Code, LastgoodError
+from lastgood.predictions.feedback import Feedback
+from lastgood.predictions.labels import on_added
 from lastgood.predictions.log import Position, PredictionLog
+from lastgood.predictions.outcomes import LoggedOutcomes
 
 ONE = Prediction(
     id="a",
@@ -30,6 +36,14 @@ ONE = Prediction(
     answer=b'{"outputs":[]}',
     inputs=b'{"inputs":[]}',
 )
+PAIR = msgspec.structs.replace(
+    ONE,
+    id="pair",
+    also=None,
+    copy=Copy(version=3, status=200, seconds=0.25, answer=b'{"outputs": []}'),
+    slices={"land": ["de", ""], "age": []},
+)
+VERSION_2 = Path(__file__).with_name("prediction_log_2.sql")
 
 
 def plain(id_: str, at: float = 100.0) -> Prediction:
@@ -43,8 +57,76 @@ def log(tmp_path: Path) -> PredictionLog:
 
 def test_a_prediction_is_found_by_either_id_as_it_was_added(log: PredictionLog) -> None:
     """Both ids give back every field, and an id that nobody used gives nothing."""
-    log.add([ONE, plain("b")])
-    assert log.find(["a", "0190-a", "b", "unknown"]) == {"a": ONE, "0190-a": ONE, "b": plain("b")}
+    log.add([ONE, plain("b"), PAIR])
+    found = log.find(["a", "0190-a", "b", "unknown", "pair"])
+    assert found == {"a": ONE, "0190-a": ONE, "b": plain("b"), "pair": PAIR}
+
+
+def test_predictions_without_copy_and_slices_hold_neither(log: PredictionLog) -> None:
+    """What most predictions do not have is NULL, which takes no room."""
+    log.add([ONE, PAIR])
+    with log.reading() as connection:
+        rows = connection.execute("SELECT copy IS NULL, slices IS NULL FROM predictions ORDER BY seq")
+        assert rows.fetchall() == [(1, 1), (0, 0)]
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A log as format 2 wrote it: one candidate's prediction that met its label, and a label that waits."""
+    path = tmp_path / "log.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_2.read_text())
+    return path
+
+
+def test_a_log_of_the_format_before_goes_on(older: Path) -> None:
+    """It has what it had, takes pairs beside it, and the label that waited meets one."""
+    log = PredictionLog(older, on_added=(on_added,))
+    logged = LoggedOutcomes(log)
+    old = log.find(["old"])["old"]
+    assert (old.version, old.answer, old.copy, old.slices) == (2, b'{"predictions":[1]}', None, {})
+    (met,), _ = logged.outcomes(7, Cursor(), made_until=1e12, limit=9)
+    assert (met.answer, met.value, met.copied, met.other, met.slices) == (
+        {"predictions": 1},
+        0,
+        False,
+        None,
+        {},
+    )
+
+    copy = Copy(version=3, status=200, seconds=0.1, answer=b'{"predictions":[5]}')
+    answer = b'{"predictions":[4]}'
+    log.add([msgspec.structs.replace(PAIR, id="late", answer=answer, copy=copy, slices={"land": ["de"]})])
+    met = logged.outcomes(7, Cursor(), made_until=1e12, limit=9)[0][-1]
+    assert (met.answer, met.copied, met.other, met.slices) == (
+        {"predictions": 4},
+        True,
+        {"predictions": 5},
+        {"land": "de"},
+    )
+    assert logged.awaited(7) == {"candidate": Awaited(predictions=2, labelled=2)}
+    assert Feedback(log, keep_seconds=1e12, bytes_max=1 << 30).take([GivenLabel(id="old", value=0)])[
+        0
+    ].fate == ("duplicate")
+    log.close()
+    assert PredictionLog(older).find(["late"])["late"].copy == copy  # opened anew, nothing is left to do
+
+
+def test_a_new_log_and_one_of_the_format_before_have_the_same_tables(log: PredictionLog, older: Path) -> None:
+    """Nothing that a new file has is missing in a file that grew into it."""
+
+    def shape(of: PredictionLog) -> dict[str, set[tuple[str, str]]]:
+        with of.reading() as connection:
+            tables = [
+                row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE sql NOT NULL")
+            ]
+            return {
+                name: {(row[1], row[2]) for row in connection.execute(f"PRAGMA table_xinfo({name})")}
+                | {(row[2], "") for row in connection.execute(f"PRAGMA index_xinfo({name})")}
+                for name in tables
+            }
+
+    assert shape(log) == shape(PredictionLog(older))
 
 
 def test_an_id_that_is_used_again_finds_the_newest(log: PredictionLog) -> None:

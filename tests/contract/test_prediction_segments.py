@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lastgood.domain.prediction import ANSWER_BYTES_MAX, Copy
 from lastgood.predictions.log import PredictionLog
 from lastgood.predictions.recorder import Recorder, predictions_of
 from lastgood.wire.predictions import (
@@ -265,3 +266,36 @@ def test_a_request_is_never_from_the_future() -> None:
     """A worker whose clock was wrong cannot keep later predictions from growing old."""
     (one,) = predictions_of([Frame(offset=0, records=[record("a", arrived=int(9e18))])], NOW)
     assert one.at == NOW
+
+
+def test_a_pair_is_one_prediction_with_its_copy_and_slices(incoming: Path, log: PredictionLog) -> None:
+    """What a shadow answered and what the plan tells requests apart by are in the log; inputs only where they are kept."""
+    body = b'{"inputs": {"land": ["de", null], "age": [33, 40.5]}}'
+    pair = record(
+        "a",
+        arm=(7, 0, "stable"),
+        inputs=body,
+        keep=False,
+        columns=("land", "sea"),
+        copy=(3, 200, 2_500_000, b"{}"),
+    )
+    writer = SegmentWriter(incoming, 0, 9, bytes_max=1 << 20)
+    writer.append(encode((0, [msgspec.structs.astuple(pair), msgspec.structs.astuple(record("b"))[:14]])))
+    writer.close()
+    recorder(log, incoming).step(NOW)
+    found = log.find(["a", "b"])
+    assert found["a"].copy == Copy(version=3, status=200, seconds=0.0025, answer=b"{}")
+    assert found["a"].slices == {"land": ["de", ""], "sea": []}
+    assert (found["a"].inputs, found["a"].arm) == (None, "stable")
+    assert (found["b"].copy, found["b"].slices) == (None, {})
+
+
+def test_a_copy_that_is_too_long_to_keep_is_known_without_its_answer() -> None:
+    """What bounds an answer bounds a copy's; inputs that are kept stay beside the slices."""
+    long = b"x" * (ANSWER_BYTES_MAX + 1)
+    body = b'{"inputs": {"land": ["de"]}}'
+    (one,) = predictions_of(
+        [Frame(offset=0, records=[record("a", inputs=body, columns=("land",), copy=(3, 200, 1, long))])], NOW
+    )
+    assert one.copy == Copy(version=3, status=200, seconds=1e-9)
+    assert (one.inputs, one.slices) == (body, {"land": ["de"]})

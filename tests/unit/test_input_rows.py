@@ -57,6 +57,8 @@ def test_every_way_to_write_inputs_gives_its_columns(body: Any, wanted: dict[str
         b'{"inputs": [{"name": "x", "shape": [-1, -2], "data": [1, 2]}]}',
         b'{"inputs": [{"name": "x"}]}',
         b'{"inputs": [[1, 2], [3]]}',
+        b'{"inputs": [[1, 2, 3], [4]]}',
+        b'{"inputs": [[1, 2], 3]}',
         b'{"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}',
         b'{"dataframe_records": []}',
         b'{"instances": []}',

@@ -35,7 +35,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     ``release`` and no ``arm``. ``key`` is the 32-bit mark of the key within the release. ``answer`` and ``inputs`` are JSON
     as it was sent and received, None where it is not kept; ``answer_bytes`` says how long the answer was. ``copy`` is
     what a shadow answered. ``slices`` are values of the columns that the release's plan tells requests apart by, a list with
-    one for each row.
+    one for each row, or with none where the inputs lack the column.
     """
 
     id: str

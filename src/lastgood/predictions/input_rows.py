@@ -169,9 +169,14 @@ def _matrix(name: str, data: Any, *, unnamed: bool = False) -> Iterator[_Block]:
 
 
 def _flat(data: list[Any], depth: int) -> list[Any]:
-    """Return the values of lists that are nested up to ``depth`` deep, in their order; flat ones are as they are."""
+    """Return the values of lists that are nested up to ``depth`` deep, in their order; none where they are not all as long.
+
+    Flat ones are as they are.
+    """
     for _ in range(depth - 1):
-        if not isinstance(data[0] if data else None, list):
+        if not data or not isinstance(data[0], list):
             break
-        data = [value for part in data if isinstance(part, list) for value in part]
+        if any(not isinstance(part, list) or len(part) != len(data[0]) for part in data):
+            return []
+        data = [value for part in data for value in part]
     return data

@@ -13,6 +13,7 @@ from lastgood.domain.feedback import Fate, Fated, made_at, same
 from lastgood.domain.prediction import Label, Prediction
 from lastgood.predictions.join_rows import row_of
 from lastgood.predictions.log import PredictionLog
+from lastgood.predictions.stored import copied_row, copy_of, slices_of_row, slices_text
 
 WAITING_MAX: Final = 1_000_000
 """Labels that may wait for a prediction, fewer in a small log; further ones of unknown ids are refused."""
@@ -31,6 +32,8 @@ class Made(NamedTuple):
     status: int
     key: int | None
     answer: bytes | None
+    copy: bytes | None
+    slices: str | None
     release: int | None
     stage: int | None
     arm: str | None
@@ -142,7 +145,8 @@ DELETE FROM outcomes WHERE received < ? AND seq IN (SELECT seq FROM outcomes ORD
 def _made(connection: sqlite3.Connection, id_: str) -> Made | None:
     """Return the newest prediction that an id finds."""
     row = connection.execute(
-        "SELECT p.id, p.at, p.served, p.status, p.key, p.answer, s.release, s.stage, s.arm, s.version "
+        "SELECT p.id, p.at, p.served, p.status, p.key, p.answer, p.copy, p.slices, s.release, s.stage, s.arm, "
+        "s.version "
         "FROM predictions p JOIN served s ON s.number = p.served WHERE p.seq = ("
         "SELECT max((SELECT coalesce(max(seq), -1) FROM predictions WHERE id = ?1), "
         "(SELECT coalesce(max(seq), -1) FROM predictions WHERE also = ?1)))",
@@ -168,9 +172,11 @@ def _join(connection: sqlite3.Connection, made: Made, label: Label, now: float) 
         )
     if made.release is None or made.stage is None or made.arm not in _ARMS or not 200 <= made.status < 300:
         return ""
+    copy = copy_of(made.copy)
+    other = None if copy is None else copied_row(copy, label.row)
     connection.execute(
-        "INSERT INTO outcomes (release, stage, arm, version, key, predicted_at, labelled_at, received, answer, value) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO outcomes (release, stage, arm, version, key, predicted_at, labelled_at, received, answer, value, "
+        "copied, other, slices) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             made.release,
             made.stage,
@@ -182,6 +188,9 @@ def _join(connection: sqlite3.Connection, made: Made, label: Label, now: float) 
             now,
             None if values is None else _encode(values),
             _encode(label.value).decode(),
+            None if copy is None else 1,
+            None if other is None else _encode(other),
+            slices_text(slices_of_row(made.slices, label.row)),
         ),
     )
     return ""

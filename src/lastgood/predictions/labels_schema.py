@@ -25,11 +25,14 @@ CREATE TABLE IF NOT EXISTS outcomes (
   labelled_at REAL NOT NULL,
   received REAL NOT NULL,
   answer BLOB,
-  value TEXT NOT NULL
+  value TEXT NOT NULL,
+  copied INTEGER,
+  other BLOB,
+  slices TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS outcomes_release ON outcomes (release, predicted_at);
 CREATE INDEX IF NOT EXISTS outcomes_new ON outcomes (release);
 CREATE TABLE IF NOT EXISTS labelled (served INTEGER PRIMARY KEY, predictions INTEGER NOT NULL) STRICT;
 """
 """``labels.joined`` is 1 for one that met its prediction. ``outcomes`` are labels of a release's arms with what was
-answered, in the order in which they met; ``labelled`` counts predictions with a label as ``served.added`` counts all."""
+answered, in the order in which they met: ``copied`` is 1 where ``other`` may hold what a copy answered. ``labelled`` counts predictions with a label as ``served.added`` counts all."""

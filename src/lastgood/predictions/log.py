@@ -11,15 +11,17 @@ import msgspec
 
 from lastgood.domain.prediction import Prediction
 from lastgood.predictions.schema import connect, meant, transaction
+from lastgood.predictions.stored import copy_of, packed_copy, slices_of_text, slices_text
 
 _DROP_ROWS: Final = 2_000
 _VACUUM_PAGES: Final = 4_096
 _FREE_PART: Final = 8
 _EXPIRED: Final = "expired"
 _UNREADABLE: Final = "unreadable_bytes"
+_WAITING: Final = "labels_waiting"
 _COLUMNS: Final = (
     "p.id, p.also, p.at, p.status, p.seconds, p.key, p.fallback, p.answer_bytes, p.answer, p.inputs, "
-    "s.deployment, s.model, s.version, s.role, s.release, s.stage, s.arm"
+    "p.copy, p.slices, s.deployment, s.model, s.version, s.role, s.release, s.stage, s.arm"
 )
 _Served = tuple[str, str, int, str, int | None, int | None, str | None]
 OnAdded = Callable[[sqlite3.Connection, Sequence[Prediction]], None]
@@ -37,6 +39,7 @@ class LogCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What the log holds. ``expired`` predictions are there no more, by age or by size; ``oldest`` is epoch seconds.
 
     ``unreadable_bytes`` of what gateways wrote could not be read, as a power cut or a worker's end in mid-write leaves it.
+    ``labels_waiting`` are labels whose predictions are not there yet.
     """
 
     predictions: int
@@ -44,6 +47,7 @@ class LogCounts(msgspec.Struct, frozen=True, kw_only=True):
     unreadable_bytes: int
     bytes: int
     oldest: float | None
+    labels_waiting: int = 0
 
 
 class PredictionLog:
@@ -144,6 +148,7 @@ class PredictionLog:
                 unreadable_bytes=tallies.get(_UNREADABLE, 0),
                 bytes=_used_bytes(connection),
                 oldest=None if first is None else first[0],
+                labels_waiting=tallies.get(_WAITING, 0),
             )
 
     # --- retention --------------------------------------------------------------------------------
@@ -171,8 +176,9 @@ class PredictionLog:
 
 
 _INSERT: Final = """
-INSERT INTO predictions (id, also, at, served, status, seconds, key, fallback, answer_bytes, answer, inputs)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO predictions (id, also, at, served, status, seconds, key, fallback, answer_bytes, answer, inputs, copy,
+  slices)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 # Predictions are added nearly in the order of their time: only the first rows are looked at.
 _DROP: Final = """
@@ -191,7 +197,12 @@ def find(connection: sqlite3.Connection, id_: str) -> Prediction | None:
         f"SELECT {_COLUMNS} FROM predictions p JOIN served s ON s.number = p.served WHERE p.seq = ?",  # noqa: S608
         (seq,),
     ).fetchone()
-    return None if row is None else Prediction(**dict(zip(_NAMES, row, strict=True)))
+    if row is None:
+        return None
+    known = dict(zip(_NAMES, row, strict=True))
+    return Prediction(
+        **{**known, "copy": copy_of(known["copy"]), "slices": slices_of_text(known["slices"])},
+    )
 
 
 _NAMES: Final = tuple(name.strip()[2:] for name in _COLUMNS.split(","))
@@ -210,6 +221,8 @@ def _row(one: Prediction, number: int) -> tuple[object, ...]:
         one.answer_bytes,
         one.answer,
         one.inputs,
+        packed_copy(one.copy),
+        slices_text(one.slices),
     )
 
 

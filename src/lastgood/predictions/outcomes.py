@@ -8,7 +8,9 @@ from lastgood.domain.kpi import Awaited, Cursor, Outcome
 from lastgood.predictions.log import PredictionLog
 
 _ALL: Final = 2**63 - 1
-_COLUMNS: Final = "seq, release, stage, arm, version, predicted_at, labelled_at, value, answer, key"
+_COLUMNS: Final = (
+    "seq, release, stage, arm, version, predicted_at, labelled_at, value, answer, key, copied, other, slices"
+)
 # Known before, and old enough only now.
 _MATURED: Final = f"""
 SELECT {_COLUMNS} FROM outcomes INDEXED BY outcomes_release
@@ -62,7 +64,8 @@ class LoggedOutcomes:
 
 
 def _outcome(row: tuple[Any, ...]) -> Outcome:
-    seq, release, stage, arm, version, predicted_at, labelled_at, value, answer, key = row
+    seq, release, stage, arm, version, predicted_at, labelled_at, value, answer, key, *pair = row
+    copied, other, slices = pair
     return Outcome(
         sequence=seq,
         release=release,
@@ -74,4 +77,7 @@ def _outcome(row: tuple[Any, ...]) -> Outcome:
         value=msgspec.json.decode(value),
         answer=None if answer is None else msgspec.json.decode(answer),
         key=key,
+        copied=copied is not None,
+        other=None if other is None else msgspec.json.decode(other),
+        slices={} if slices is None else msgspec.json.decode(slices),
     )

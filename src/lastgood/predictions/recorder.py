@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
-from lastgood.domain.prediction import ID_BYTES_MAX, Prediction
+from lastgood.domain.prediction import ANSWER_BYTES_MAX, ID_BYTES_MAX, Copy, Prediction
 from lastgood.errors import LastgoodError
+from lastgood.predictions.input_rows import slices_of
 from lastgood.predictions.labels import drop_labels
 from lastgood.predictions.log import Position, PredictionLog
 from lastgood.wire.predictions import Frame, Record, read_segment, segments
@@ -138,8 +139,16 @@ def _prediction(record: Record, at: float) -> Prediction:
         fallback=record.fallback,
         answer_bytes=record.answer_bytes,
         answer=record.answer,
-        inputs=record.inputs,
+        inputs=record.inputs if record.keep else None,
+        copy=None if record.copy is None else _copy(*record.copy),
+        slices=slices_of(record.inputs, record.columns),
     )
+
+
+def _copy(version: int, status: int, took: int, answer: bytes | None) -> Copy:
+    if answer is not None and len(answer) > ANSWER_BYTES_MAX:
+        answer = None
+    return Copy(version=version, status=status, seconds=took / 1e9, answer=answer)
 
 
 def _own_id(answer: bytes) -> str | None:

@@ -10,7 +10,7 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.predictions.labels_schema import LABEL_TABLES
 from lastgood.wire import private
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 WAIT_SECONDS: Final = 10.0
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS served (
@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS served (
   arm TEXT,
   added INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX IF NOT EXISTS served_release ON served (release) WHERE arm IS NOT NULL;
 CREATE TABLE IF NOT EXISTS predictions (
   seq INTEGER PRIMARY KEY,
   id TEXT NOT NULL,
@@ -36,13 +37,23 @@ CREATE TABLE IF NOT EXISTS predictions (
   fallback TEXT,
   answer_bytes INTEGER NOT NULL,
   answer BLOB,
-  inputs BLOB
+  inputs BLOB,
+  copy BLOB,
+  slices TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS predictions_id ON predictions (id);
 CREATE INDEX IF NOT EXISTS predictions_also ON predictions (also) WHERE also IS NOT NULL;
 CREATE TABLE IF NOT EXISTS segments (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tallies (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
+# What format 3 added to tables that a log of an earlier format has already.
+_ADDED: Final = (
+    ("predictions", "copy", "BLOB"),
+    ("predictions", "slices", "TEXT"),
+    ("outcomes", "copied", "INTEGER"),
+    ("outcomes", "other", "BLOB"),
+    ("outcomes", "slices", "TEXT"),
+)
 _JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
@@ -81,9 +92,19 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES_MAX}")
     if found < SCHEMA_VERSION:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {LABEL_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
+        _make_tables(connection)
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Bring the file to this format in one transaction. Rows stay as they are: a new column of theirs is NULL."""
+    more = ""
+    for table, column, kind in _ADDED:
+        known = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        if known and column not in known:
+            more += f"ALTER TABLE {table} ADD COLUMN {column} {kind}; "
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {_TABLES} {LABEL_TABLES} {more} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )
 
 
 @contextlib.contextmanager
