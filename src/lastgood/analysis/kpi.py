@@ -17,16 +17,20 @@ stable answered for the candidate would compare easy rows with all rows.
 
 Where keys are the units, a key's rows after its first bad one are left out, and of a mean all after its first: then
 what counts of a key ends by itself, and a busy caller is no crowd.
+
+A guardrail with slices counts each row once more for each of its columns, with whatever became of it for all rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
+from lastgood.analysis.slices import Places
 from lastgood.analysis.trials import MAX_HASHES
-from lastgood.domain.kpi import Kpi, KpiCounts, KpiTerms, Outcome, class_of, number_of
+from lastgood.domain.kpi import Kpi, KpiCounts, KpiTerms, Outcome, Slice, class_of, number_of
 from lastgood.domain.plan import CONFUSIONS, Guardrail, Metric
 from lastgood.stats.means import bin_of
 
@@ -62,56 +66,89 @@ class _Sums:
         )
 
 
-def tally(guardrail: Guardrail, outcomes: Sequence[Outcome], remembered: bytes | None) -> dict[int, Kpi]:
+class _Both:
+    """Both arms' sums of one stage, or of one slice of it."""
+
+    def __init__(self) -> None:
+        self.arms = {arm: _Sums() for arm in _ARMS}
+
+    def kpi(self) -> Kpi:
+        return Kpi(candidate=self.arms["candidate"].counts(), stable=self.arms["stable"].counts())
+
+
+def tally(
+    guardrail: Guardrail,
+    outcomes: Sequence[Outcome],
+    remembered: bytes | None,
+    appeared: Mapping[str, Sequence[str]] = {},
+) -> dict[int, Kpi]:
     """Return what outcomes, in their order, say of both arms, by stage.
 
     ``remembered`` are the 32-bit marks of keys of which no more counts (see the head of this page), None where keys are
-    not the units; there is room for :data:`MAX_HASHES`, and without room no row with a key counts any more.
+    not the units; there is room for :data:`MAX_HASHES`, and without room no row with a key counts any more. ``appeared``
+    are the values that each column of the guardrail's slices has had before, in their order.
     """
     known = None if remembered is None else set(np.frombuffer(remembered, dtype="<u4").tolist())
-    sums: dict[int, dict[str, _Sums]] = {}
+    places = Places(guardrail.slices, appeared)
+    stages: dict[int, _Both] = {}
+    parts: dict[int, dict[tuple[str, int], _Both]] = {}
     fresh: dict[int, list[int]] = {}
     for one in outcomes:
         if one.arm not in _ARMS:
             continue
-        own = sums.setdefault(one.stage, {arm: _Sums() for arm in _ARMS})[one.arm]
-        own.rows += 1
+        here = parts.setdefault(one.stage, {})
+        touched = [stages.setdefault(one.stage, _Both())]
+        touched += [here.setdefault(place, _Both()) for place in places.of(one)]
+        sums = [both.arms[one.arm] for both in touched]
+        for own in sums:
+            own.rows += 1
         if known is not None and one.key is not None and (one.key in known or len(known) >= MAX_HASHES):
-            own.repeated += 1
+            for own in sums:
+                own.repeated += 1
             continue
-        ends = _add(own, guardrail, one)
+        ends = _add(sums, guardrail, one)
         if ends and known is not None and one.key is not None:
             known.add(one.key)
             fresh.setdefault(one.stage, []).append(one.key)
     return {
-        stage: Kpi(
-            candidate=arms["candidate"].counts(),
-            stable=arms["stable"].counts(),
+        stage: msgspec.structs.replace(
+            both.kpi(),
             keys=sorted(fresh.get(stage, ())),
+            slices=_slices(places, parts[stage]) if guardrail.slices else msgspec.UNSET,
         )
-        for stage, arms in sorted(sums.items())
+        for stage, both in sorted(stages.items())
     }
 
 
-def _add(own: _Sums, guardrail: Guardrail, outcome: Outcome) -> bool:
-    """Count a row; return whether no more of its key counts."""
+def _slices(places: Places, parts: Mapping[tuple[str, int], _Both]) -> list[Slice]:
+    return [
+        Slice(column=column, value=places.value(column, rank), rank=rank, kpi=both.kpi())
+        for (column, rank), both in sorted(parts.items())
+    ]
+
+
+def _add(sums: Sequence[_Sums], guardrail: Guardrail, outcome: Outcome) -> bool:
+    """Count a row in all of ``sums``; return whether no more of its key counts."""
     terms = guardrail.kpi or KpiTerms()
     if guardrail.metric in CONFUSIONS:
         row = row_of(guardrail.metric, terms, outcome)
-        own.unusable += row is Row.UNUSABLE
-        own.trials += row in (Row.GOOD, Row.BAD)
-        own.bad += row is Row.BAD
+        for own in sums:
+            own.unusable += row is Row.UNUSABLE
+            own.trials += row in (Row.GOOD, Row.BAD)
+            own.bad += row is Row.BAD
         return row is Row.BAD
     value = value_of(guardrail.metric, terms, outcome)
     if value is None:
-        own.unusable += 1
+        for own in sums:
+            own.unusable += 1
         return False
     clipped = min(max(value, terms.low), terms.high)
     part = min(max((clipped - terms.low) / (terms.high - terms.low), 0.0), 1.0)
     number = bin_of(1.0 - part if guardrail.metric is Metric.MAE else part)
-    own.trials += 1
-    own.total += clipped
-    own.scores[number] = own.scores.get(number, 0) + 1
+    for own in sums:
+        own.trials += 1
+        own.total += clipped
+        own.scores[number] = own.scores.get(number, 0) + 1
     return True
 
 

@@ -3,8 +3,9 @@
 import math
 from typing import Any, Final
 
-from lastgood.analysis import comparisons, kpi_state, sentences
+from lastgood.analysis import comparisons, kpi_state, sentences, slice_findings
 from lastgood.analysis.kpi_state import ByMeans, KpiState
+from lastgood.analysis.kpi_values import arm_numbers, both_told
 from lastgood.analysis.split_check import Fault
 from lastgood.domain.kpi import KpiCounts, KpiTerms
 from lastgood.domain.plan import CONFUSIONS, Guardrail, Metric
@@ -41,7 +42,8 @@ def judged(
     if proven is not None and verdict is not Verdict.FAILED and state.total.candidate.trials:
         shown = "shown not to be worse by its proof margin"
         proof = shown if proven else "not yet shown to be within its proof margin"
-    clauses = [_facts(guardrail, state), _bet(state), _limit(guardrail, state), why, proof]
+    worst = slice_findings.told(guardrail, state)
+    clauses = [_facts(guardrail, state), _bet(state), _limit(guardrail, state), worst, why, proof]
     told = "; ".join(clause for clause in clauses if clause)
     last = sentences.word(verdict, guardrail.on_fail, dry_run=guardrail.dry_run)
     return Finding(
@@ -55,22 +57,13 @@ def judged(
         dry_run=guardrail.dry_run,
         numbers={
             **_numbers(guardrail, state, alpha, proven),
+            **slice_findings.numbers(guardrail, state),
             **({} if unsplit is None else {"split": unsplit.numbers()}),
             "units": units.value,
             "strata": strata,
             "log": log,
         },
     )
-
-
-def value_of(guardrail: Guardrail, counts: KpiCounts) -> float | None:
-    """Return one arm's metric in its own unit; None, never 0, without trials."""
-    if not counts.trials:
-        return None
-    if guardrail.metric not in CONFUSIONS:
-        return counts.total / counts.trials
-    wrong = counts.bad / counts.trials
-    return f1_of(wrong) if guardrail.metric is Metric.F1 else 1.0 - wrong
 
 
 def _verdict(guardrail: Guardrail, state: KpiState, unsplit: Fault | None) -> tuple[Verdict, str]:
@@ -80,6 +73,8 @@ def _verdict(guardrail: Guardrail, state: KpiState, unsplit: Fault | None) -> tu
         return Verdict.FAILED, ""
     missing_bad = _missing_bad(guardrail, own)
     if kpi_state.reached(state) and not missing_bad:
+        return Verdict.FAILED, ""
+    if slice_findings.failed(guardrail, state):
         return Verdict.FAILED, ""
     if unsplit is not None:
         return Verdict.ERROR, unsplit.told()
@@ -102,25 +97,11 @@ def _verdict(guardrail: Guardrail, state: KpiState, unsplit: Fault | None) -> tu
 
 
 def _facts(guardrail: Guardrail, state: KpiState) -> str:
-    own, other = state.total.candidate, state.total.stable
+    own = state.total.candidate
     if not own.trials:
         rows = sentences.plural(own.rows, "labelled candidate row", "labelled candidate rows")
         return f"{rows} so far" if not own.rows else f"{rows} so far, none that counts for it"
-    if guardrail.metric not in CONFUSIONS:
-        values = _beside(guardrail, state, "{:.4g}")
-        return f"{values}, of {sentences.count(own.trials)} against {sentences.count(other.trials)} labelled rows"
-    right = f"{sentences.count(own.trials - own.bad)} of {sentences.count(own.trials)}"
-    if other.trials:
-        right += f" against {sentences.count(other.trials - other.bad)} of {sentences.count(other.trials)}"
-    return f"{_beside(guardrail, state, '')}, {right} right"
-
-
-def _beside(guardrail: Guardrail, state: KpiState, form: str) -> str:
-    """Return both arms' values: 71.0 % against 84.0 %."""
-    said = form.format if form else sentences.percent
-    values = [value_of(guardrail, one) for one in (state.total.candidate, state.total.stable)]
-    told = [said(value) for value in values if value is not None]
-    return " against ".join(told) if len(told) == 2 else f"{told[0]}, with nothing to compare"
+    return both_told(guardrail, state.total) + (" overall" if guardrail.slices else "")
 
 
 def _bet(state: KpiState) -> str:
@@ -168,7 +149,8 @@ def _proven(state: KpiState, proving: bool) -> bool | None:
 def _numbers(guardrail: Guardrail, state: KpiState, alpha: float, proven: bool | None) -> dict[str, Any]:
     own, terms = state.total.candidate, guardrail.kpi or KpiTerms()
     arms = {
-        name: _arm(guardrail, counts) for name, counts in (("candidate", own), ("stable", state.total.stable))
+        name: arm_numbers(guardrail, counts)
+        for name, counts in (("candidate", own), ("stable", state.total.stable))
     }
     rates = [one["rate"] for one in arms.values()]
     both = [rate for rate in rates if rate is not None]
@@ -198,20 +180,6 @@ def _numbers(guardrail: Guardrail, state: KpiState, alpha: float, proven: bool |
         if log_e is None
         else [{"name": guardrail.name, "log_e": log_e, "bound": bound, "reached": reached}],
         "proof": _proof(guardrail, state, proven),
-    }
-
-
-def _arm(guardrail: Guardrail, counts: KpiCounts) -> dict[str, Any]:
-    """Return an arm's numbers: ``value`` in the metric's own unit, ``bad`` and ``rate`` of wrong rows."""
-    classes = guardrail.metric in CONFUSIONS
-    return {
-        "requests": counts.trials,
-        "bad": counts.bad if classes else None,
-        "rate": counts.bad / counts.trials if classes and counts.trials else None,
-        "interval": None,
-        "value": value_of(guardrail, counts),
-        "labelled": counts.rows,
-        "left_out": counts.repeated,
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from lastgood.analysis import comparisons
 from lastgood.analysis.budget import alphas, proof_alpha
 from lastgood.analysis.comparisons import Proof, Worse
+from lastgood.analysis.slices import slice_part, whole_part
 from lastgood.analysis.trials import MAX_HASHES, Trials
 from lastgood.domain.kpi import Cursor, Kpi, Labels
 from lastgood.domain.plan import CONFUSIONS, KPIS, Guardrail, Plan
@@ -31,7 +32,8 @@ class KpiState(msgspec.Struct, frozen=True, kw_only=True):
     """One guardrail's evidence.
 
     ``total`` sums all labelled rows, ``open`` those of each stage that no test has seen. ``compared`` candidate trials had
-    trials of stable beside them. ``keys`` are the marks of the keys that are remembered.
+    trials of stable beside them. ``keys`` are the marks of the keys that are remembered. ``slices`` are those of the
+    guardrail's columns, by column and rank.
     """
 
     test: Worse | ByMeans | None = None
@@ -40,6 +42,16 @@ class KpiState(msgspec.Struct, frozen=True, kw_only=True):
     open: dict[int, Kpi] = {}
     compared: int = 0
     keys: bytes = b""
+    slices: "list[SliceState] | msgspec.UnsetType" = msgspec.UNSET  # left out where no columns are named
+
+
+class SliceState(msgspec.Struct, frozen=True, kw_only=True):
+    """The evidence of one slice (:class:`lastgood.domain.kpi.Slice`); it has no proof, and of rank 0 no test."""
+
+    column: str
+    value: str
+    rank: int
+    state: KpiState
 
 
 class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,13 +64,20 @@ class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
 def initial(plan: Plan, guardrail: Guardrail) -> KpiState:
     """Return a KPI guardrail's evidence before any label."""
     alpha = alphas(plan).get(guardrail.name, 0.0)
-    if alpha <= 0.0:
-        return KpiState()
-    if guardrail.metric not in CONFUSIONS:
-        return KpiState(test=ByMeans(means.initial(alpha, guardrail.margin.value)))
+    test = _test(guardrail, alpha * whole_part(guardrail))
     proof = proof_alpha(plan, guardrail)
-    proofs = () if proof is None else tuple(comparisons.not_worse(one, proof) for one in guardrail.proof)
-    return KpiState(test=comparisons.worse(guardrail.margin, alpha), proofs=proofs)
+    if test is None or proof is None or guardrail.metric not in CONFUSIONS:
+        return KpiState(test=test)
+    return KpiState(test=test, proofs=tuple(comparisons.not_worse(one, proof) for one in guardrail.proof))
+
+
+def appeared(state: KpiState) -> dict[str, list[str]]:
+    """Return the values of each column that have a rank, in its order."""
+    found: dict[str, list[str]] = {}
+    for one in state.slices or ():
+        if one.rank:
+            found.setdefault(one.column, []).append(one.value)
+    return found
 
 
 def by_key(baseline: Baseline) -> bool:
@@ -72,7 +91,9 @@ def with_labels(plan: Plan, record: LabelRecord, labels: Labels, stage: int) -> 
     for guardrail in plan.guardrails:
         if guardrail.metric in KPIS and guardrail.name in labels.kpis:
             state = states.get(guardrail.name) or initial(plan, guardrail)
-            states[guardrail.name] = _after(state, labels.kpis[guardrail.name], stage)
+            after = _after(state, labels.kpis[guardrail.name], stage)
+            slices = _slices_after(plan, guardrail, state, labels.kpis[guardrail.name], stage)
+            states[guardrail.name] = msgspec.structs.replace(after, slices=slices)
     return LabelRecord(states=states, read=record.read | labels.read)
 
 
@@ -86,6 +107,38 @@ def log_e(state: KpiState) -> float:
 def reached(state: KpiState) -> bool:
     """Return whether that evidence has ever been enough."""
     return state.test is not None and state.test.state.stopped
+
+
+def _test(guardrail: Guardrail, alpha: float) -> Worse | ByMeans | None:
+    """Return a guardrail's test at a rate, before any data; none at 0."""
+    if alpha <= 0.0:
+        return None
+    if guardrail.metric in CONFUSIONS:
+        return comparisons.worse(guardrail.margin, alpha)
+    return ByMeans(means.initial(alpha, guardrail.margin.value))
+
+
+def _slices_after(
+    plan: Plan, guardrail: Guardrail, state: KpiState, kpi: Kpi, stage: int
+) -> list[SliceState] | msgspec.UnsetType:
+    """Return the slices after one more stratum, those of the guardrail's columns alone."""
+    if not guardrail.slices:
+        return msgspec.UNSET
+    alpha = alphas(plan).get(guardrail.name, 0.0)
+    found = {(one.column, one.rank): one for one in state.slices or ()}
+    for one in kpi.slices or ():
+        if one.column not in guardrail.slices:
+            continue
+        known = found.get((one.column, one.rank))
+        before = (
+            KpiState(test=_test(guardrail, alpha * slice_part(guardrail, one.rank)))
+            if known is None
+            else known.state
+        )
+        found[one.column, one.rank] = SliceState(
+            column=one.column, value=one.value, rank=one.rank, state=_after(before, one.kpi, stage)
+        )
+    return [one for _, one in sorted(found.items())]
 
 
 def _after(state: KpiState, kpi: Kpi, stage: int) -> KpiState:
@@ -112,6 +165,8 @@ def _after(state: KpiState, kpi: Kpi, stage: int) -> KpiState:
 
 
 def _remembered(keys: bytes, fresh: list[int]) -> bytes:
+    if not fresh:
+        return keys
     known = np.frombuffer(keys, dtype="<u4")
     room = max(0, MAX_HASHES - len(known))
     return np.union1d(known, np.array(fresh[:room], dtype="<u4")).astype("<u4").tobytes()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from lastgood.analysis.kpi import tally
-from lastgood.analysis.kpi_state import KpiState, LabelRecord, by_key
+from lastgood.analysis.kpi_state import KpiState, LabelRecord, appeared, by_key
 from lastgood.analysis.record import read
 from lastgood.domain.change import Evidence
 from lastgood.domain.kpi import Cursor, Kpi, Labels, Outcome
@@ -55,7 +55,8 @@ def strata_of(
             continue
         state = known.states.get(guardrail.name, KpiState())
         remembered = state.keys if by_key(baseline) else None
-        for stage, kpi in tally(guardrail, news[_after(guardrail)].outcomes, remembered).items():
+        outcomes = news[_after(guardrail)].outcomes
+        for stage, kpi in tally(guardrail, outcomes, remembered, appeared(state)).items():
             stages.setdefault(stage, {})[guardrail.name] = kpi
     far = {_name(after): one.read for after, one in sorted(news.items()) if one.outcomes}
     closed_at = max(now, read(evidence.states).closed_at)

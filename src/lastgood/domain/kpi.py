@@ -107,15 +107,32 @@ class KpiCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kpi(msgspec.Struct, frozen=True, kw_only=True):
-    """Both arms' counts for one guardrail; ``keys`` are the marks of keys to remember from now on."""
+    """Both arms' counts for one guardrail; ``keys`` are the marks of keys to remember from now on.
+
+    ``slices`` are the same rows by what they have in the guardrail's columns.
+    """
 
     candidate: KpiCounts = KpiCounts()
     stable: KpiCounts = KpiCounts()
     keys: list[int] = []
+    slices: "list[Slice] | msgspec.UnsetType" = msgspec.UNSET  # left out where a guardrail names no columns
 
     def plus(self, other: "Kpi") -> "Kpi":
-        """Return the sums. Keys are not summed: whoever remembers them has them."""
+        """Return the sums. Keys and slices are not summed: whoever remembers them has them."""
         return Kpi(candidate=self.candidate.plus(other.candidate), stable=self.stable.plus(other.stable))
+
+
+class Slice(msgspec.Struct, frozen=True, kw_only=True):
+    """Both arms' counts of the rows that have ``value`` in ``column``; an empty value is an unknown one.
+
+    ``rank`` is the place of the value among those of its column, in the order in which they appeared in the release, from 1.
+    The slice of rank 0 holds all rows whose values came after the last place.
+    """
+
+    column: str
+    value: str
+    rank: int
+    kpi: Kpi
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,85 @@
+"""What the slices of a KPI guardrail say: which have failed, in words and in numbers."""
+
+import math
+from typing import Any, Final
+
+from lastgood.analysis import kpi_state, sentences
+from lastgood.analysis.kpi_state import KpiState, SliceState
+from lastgood.analysis.kpi_values import arm_numbers, both_told
+from lastgood.domain.given_text import visible
+from lastgood.domain.plan import CONFUSIONS, Guardrail
+
+SHOWN: Final = 20
+"""Slices that are judged and told of one guardrail, the worst ones; every column's other values are told beside them."""
+
+_VALUE_SHOWN: Final = 60  # letters of a value, which callers choose
+
+
+def failed(guardrail: Guardrail, state: KpiState) -> list[SliceState]:
+    """Return the slices whose evidence is enough, and which have ``min_bad`` wrong rows, the worst first."""
+    return [one for one in _worst_first(state) if _has_failed(guardrail, one)]
+
+
+def told(guardrail: Guardrail, state: KpiState) -> str:
+    """Return a clause about the slices that have failed, nothing while none has."""
+    found = failed(guardrail, state)
+    if not found:
+        return ""
+    worst = found[0].state
+    alpha = 1.0 if worst.test is None else worst.test.state.alpha
+    bet = sentences.bet(kpi_state.log_e(worst), -math.log(alpha))
+    more = f" (and {sentences.plural(len(found) - 1, 'other slice', 'other slices')})" if found[1:] else ""
+    return f"worse for {name_of(found[0])}{more}: {both_told(guardrail, worst.total)}, evidence {bet}"
+
+
+def numbers(guardrail: Guardrail, state: KpiState) -> dict[str, Any]:
+    """Return ``slices``, the worst first, and how many are judged; nothing for a guardrail without columns.
+
+    ``reached`` is whether the evidence of a slice has ever been enough, ``failed`` whether the guardrail fails for it.
+    """
+    if not guardrail.slices:
+        return {}
+    judged = _worst_first(state)
+    others = [one for one in state.slices or () if not one.rank]
+    return {
+        "slices": [_numbers(guardrail, one) for one in (*judged[:SHOWN], *others)],
+        "slices_judged": len(judged),
+    }
+
+
+def name_of(one: SliceState) -> str:
+    """Return how a slice is called: country=BR; what is no value of anybody's stands in brackets."""
+    if not one.rank:
+        return f"{visible(one.column)}=(others)"
+    return f"{visible(one.column)}={visible(one.value[:_VALUE_SHOWN]) if one.value else '(unknown)'}"
+
+
+def _worst_first(state: KpiState) -> list[SliceState]:
+    """Return the slices that are judged by how near their evidence is to its bound, those that have reached it first."""
+    judged = [one for one in state.slices or () if one.rank]
+    return sorted(judged, key=lambda one: (not kpi_state.reached(one.state), -_part(one.state)))
+
+
+def _part(state: KpiState) -> float:
+    """Return the logarithm of the evidence in parts of that of its bound."""
+    return 0.0 if state.test is None else kpi_state.log_e(state) / -math.log(state.test.state.alpha)
+
+
+def _has_failed(guardrail: Guardrail, one: SliceState) -> bool:
+    least = guardrail.min_bad if guardrail.metric in CONFUSIONS else 0
+    return kpi_state.reached(one.state) and one.state.total.candidate.bad >= least
+
+
+def _numbers(guardrail: Guardrail, one: SliceState) -> dict[str, Any]:
+    test, total = one.state.test, one.state.total
+    return {
+        "column": one.column,
+        "value": one.value,
+        "name": name_of(one),
+        "candidate": arm_numbers(guardrail, total.candidate),
+        "stable": arm_numbers(guardrail, total.stable),
+        "log_e": None if test is None else kpi_state.log_e(one.state),
+        "bound": None if test is None else 1.0 / test.state.alpha,
+        "reached": kpi_state.reached(one.state),
+        "failed": bool(one.rank) and _has_failed(guardrail, one),
+    }
