@@ -4,6 +4,8 @@ import pytest
 from api_rig import STEPS, control_plane
 from prometheus_client.parser import text_string_to_metric_families
 
+from lastgood.domain.feedback import GivenLabel
+from lastgood.domain.prediction import Prediction
 from lastgood.domain.traffic import ArmCounts, Counter
 from lastgood.errors import Code, LastgoodError
 from lastgood.web.metrics import Totals, histogram
@@ -130,6 +132,37 @@ def test_releases_hosts_and_routes_are_told(rig):
     assert value(samples, "lastgood_route_generation") == rig.services.router.generation()
     assert value(samples, "lastgood_gateway_workers") == 0
     assert value(samples, "lastgood_events_total") == len(rig.get("events").json()["events"])
+
+
+def test_predictions_without_a_label_are_told_for_each_arm(rig):
+    """Of a release whose guardrails need labels, however many of them do; of others nothing is told."""
+    rig.register("v1.1")
+    plan = (
+        STEPS
+        + "guardrails:\n"
+        + "".join(
+            f"  - metric: {metric}\n    positive: 1\n    margin: 2pp\n" for metric in ("recall", "precision")
+        )
+    )
+    release = rig.post("releases", model="churn", version="v1.1", plan=plan).json()["id"]
+    rig.drive()
+    answered = {
+        "deployment": "churn",
+        "model": "churn",
+        "status": 200,
+        "seconds": 0.1,
+        "release": release,
+        "stage": 0,
+    }
+    for number, arm in enumerate(("candidate", "candidate", "stable")):
+        made = Prediction(id=f"p{number}", at=1.0, version=2, role=arm, arm=arm, **answered)
+        rig.services.predictions.add([made])
+    rig.services.feedback.take([GivenLabel(id="p0", value=1)])
+    samples = scrape(rig)
+    told = {"deployment": "churn", "release": str(release)}
+    assert value(samples, "lastgood_predictions_pending", arm="candidate", **told) == 1
+    assert value(samples, "lastgood_predictions_pending", arm="stable", **told) == 1
+    assert sum(name == "lastgood_predictions_pending" for name, _ in samples) == 2
 
 
 def test_a_store_that_is_away_takes_only_its_own_metrics(rig, monkeypatch):

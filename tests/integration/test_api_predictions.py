@@ -7,7 +7,8 @@ from api_rig import control_plane
 from click.testing import CliRunner
 
 from lastgood.cli.main import root
-from lastgood.domain.prediction import Prediction
+from lastgood.domain.feedback import GivenLabel
+from lastgood.domain.prediction import Copy, Prediction
 from lastgood.wire.reports import WorkerReport, write_report
 
 ONE = Prediction(
@@ -57,6 +58,39 @@ def test_what_is_no_json_is_shown_as_text(rig):
     """Inputs that a version refused are kept as they were."""
     rig.services.predictions.add([Prediction(**{**_fields(ONE), "inputs": b"{oops", "status": 400})])
     assert rig.get("predictions/0190-a").json()["inputs"] == "{oops"
+
+
+def test_a_copy_is_told_beside_the_answer(rig):
+    """The API gives what the shadow answered and the slices; the command says both, with its answer as JSON."""
+    copy = Copy(version=3, status=200, seconds=0.0024, answer=b'{"outputs":[1]}')
+    slices = {"land": ["de", ""], "age": []}
+    pair = Prediction(**{**_fields(ONE), "copy": copy, "slices": slices})
+    failed = Prediction(
+        **{**_fields(ONE), "id": "b", "also": None, "copy": Copy(version=3, status=503, seconds=1.0)}
+    )
+    rig.services.predictions.add([pair, failed])
+    found = rig.get("predictions/0190-a").json()
+    assert found["copy"] == {"version": 3, "status": 200, "seconds": 0.0024, "answer": {"outputs": [1]}}
+    assert found["slices"] == slices
+    home = ["--home", rig.services.settings.home]
+    said = CliRunner().invoke(root, ["audit", "--request", "0190-a", *home]).output.splitlines()
+    place = said.index("  copy       answered by version 3 as shadow, status 200, in 2.4 ms")
+    assert said[place + 1] == '  its answer {"outputs":[1]}'
+    assert said[place + 2 : place + 4] == ["  slice      land: de, (none)", "  slice      age: (none)"]
+    said = CliRunner().invoke(root, ["audit", "--request", "b", *home]).output
+    assert (
+        "  copy       answered by version 3 as shadow, status 503, in 1000.0 ms\n  its answer not kept\n"
+        in said
+    )
+
+
+def test_labels_that_wait_are_a_metric(rig):
+    """A label of an unknown id waits, one that met its prediction does not; looking makes no log."""
+    assert "lastgood_labels_waiting" not in rig.client.get("/metrics").text
+    assert not rig.services.settings.prediction_log.exists()
+    rig.services.predictions.add([ONE])
+    rig.services.feedback.take([GivenLabel(id=one, value=1) for one in ("orders/7", "early", "earlier")])
+    assert "\nlastgood_labels_waiting 2.0\n" in rig.client.get("/metrics").text
 
 
 def test_what_was_dropped_is_told_everywhere(rig):

@@ -12,6 +12,7 @@ from lastgood.domain.given_text import check_given, visible
 from lastgood.errors import Code, LastgoodError
 
 _FRESH_SECONDS: Final = 2.0
+_SLICES_SHOWN: Final = 10  # rows; --json has all
 
 
 def show_request(session: Session, id_: str) -> None:
@@ -48,10 +49,25 @@ def _lines(found: dict[str, Any]) -> list[str]:
     if found["fallback"] is not None:
         lines.append(f"  fallback   {found['fallback']}")
     lines.append(f"  answer     {_content(found['answer'], found['answer_bytes'])}")
+    if found["copy"] is not None:
+        lines += _copy(found["copy"])
     if found["inputs"] is not None:
         lines.append(f"  inputs     {_content(found['inputs'], 0)}")
+    lines += [f"  slice      {_slice(name, texts)}" for name, texts in found["slices"].items()]
     lines += [f"  label      {_label(one)}" for one in found["labels"]]
     return lines
+
+
+def _copy(copy: dict[str, Any]) -> list[str]:
+    how = f"as shadow, status {copy['status']}, in {1000 * copy['seconds']:.1f} ms"
+    answer = "not kept" if copy["answer"] is None else _content(copy["answer"], 0)
+    return [f"  copy       answered by version {copy['version']} {how}", f"  its answer {answer}"]
+
+
+def _slice(name: str, texts: list[str]) -> str:
+    values = ", ".join(visible(text) if text else "(none)" for text in texts[:_SLICES_SHOWN])
+    more = f" and {len(texts) - _SLICES_SHOWN} more rows" if len(texts) > _SLICES_SHOWN else ""
+    return f"{visible(name)}: {values or '(none)'}{more}"
 
 
 def _label(label: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from lastgood.bootstrap import Services
 from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Counter
 from lastgood.errors import LastgoodError
+from lastgood.web.label_metrics import labels_waiting, predictions_pending
 from lastgood.wire.fleet import HostState, read_desired
 from lastgood.wire.predictions import waiting_bytes
 from lastgood.wire.reports import VersionTotals, WorkerReport
@@ -108,6 +109,7 @@ class Collector:
             "What gateways left for the prediction log and is not in it yet.",
             value=waiting_bytes(self._services.settings.incoming_predictions),
         )
+        yield from labels_waiting(self._services.predictions)
         yield from self._routes()
         yield from self._hosts()
         yield from self._store()
@@ -156,10 +158,11 @@ class Collector:
             "How long the last drill took; absent before the first and when it failed.",
             labels=("deployment",),
         )
-        works = 1.0
+        works, under_way = 1.0, []
         try:
             for view in self._services.views.deployments():
                 if view.release is not None:
+                    under_way.append(view.release)
                     release = str(view.release.id)
                     phase.add_metric((view.deployment, view.release.phase, release), 1)
                     weight.add_metric((view.deployment, release), view.release.weight_percent / 100)
@@ -174,7 +177,7 @@ class Collector:
             works = 0.0  # said by the next metric; the gateways' counts above do not need the store
         yield GaugeMetricFamily("lastgood_store_up", "Whether the store answered this scrape.", value=works)
         if works:
-            yield from (phase, weight, ready, drill, events)
+            yield from (phase, weight, ready, drill, events, predictions_pending(under_way))
 
 
 def registry(services: Services) -> CollectorRegistry:

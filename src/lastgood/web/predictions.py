@@ -5,16 +5,26 @@ from typing import Any
 import msgspec
 
 from lastgood.bootstrap import Services
-from lastgood.domain.prediction import Label, Prediction
+from lastgood.domain.prediction import Copy, Label, Prediction
 from lastgood.errors import Code, LastgoodError
 from lastgood.web.endpoint import PREFIX, Endpoint
 from lastgood.wire.predictions import waiting_bytes
 
 
+class CopyView(msgspec.Struct, frozen=True, kw_only=True):
+    """What another version, the shadow, answered to a copy of the request in ``seconds``; ``answer`` None: not kept."""
+
+    version: int
+    status: int
+    seconds: float
+    answer: Any
+
+
 class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     """One answer; the fields are those of the log's, with ``answer`` and ``inputs`` as JSON (None: not kept).
 
-    ``labels`` are what has been said to be true since, row by row.
+    ``copy`` is what a shadow answered, which the caller never saw; ``slices`` are each row's values of the columns that the
+    release's plan names. ``labels`` are what has been said to be true since, row by row.
     """
 
     id: str
@@ -34,6 +44,8 @@ class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     answer_bytes: int
     answer: Any
     inputs: Any
+    copy: CopyView | None = None
+    slices: dict[str, list[str]] = {}
     labels: list[Label] = []
 
 
@@ -85,13 +97,20 @@ def prediction_asked(services: Services, *, query: PredictionQuery) -> Predictio
 
 def prediction_view(found: Prediction, labels: list[Label]) -> PredictionView:
     """Return one prediction as it is shown."""
-    return PredictionView(
-        **{
-            **{name: getattr(found, name) for name in PredictionView.__struct_fields__ if name != "labels"},
-            "labels": labels,
-            "answer": _shown(found.answer),
-            "inputs": _shown(found.inputs),
-        }
+    copy = found.copy
+    shown = {
+        "answer": _shown(found.answer),
+        "inputs": _shown(found.inputs),
+        "copy": None if copy is None else _copy_view(copy),
+        "labels": labels,
+    }
+    plain = PredictionView.__struct_fields__
+    return PredictionView(**{name: getattr(found, name) for name in plain if name not in shown}, **shown)
+
+
+def _copy_view(copy: Copy) -> CopyView:
+    return CopyView(
+        version=copy.version, status=copy.status, seconds=copy.seconds, answer=_shown(copy.answer)
     )
 
 
