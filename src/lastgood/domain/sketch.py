@@ -17,6 +17,9 @@ TEXTS_MAX: Final = 200
 TEXT_CHARACTERS_MAX: Final = 100
 """Longer texts are cut."""
 
+BUCKETS_MAX: Final = 512
+"""Buckets of one sketch: where numbers need more, neighbours are put together, and the error grows, to 22 % at most."""
+
 FEATURES_MAX: Final = 200
 """Features of one model that are looked at."""
 
@@ -43,6 +46,7 @@ class Sketch(msgspec.Struct, frozen=True, kw_only=True):
         numbers = dict(self.numbers)
         for bucket, count in other.numbers.items():
             numbers[bucket] = numbers.get(bucket, 0) + count
+        numbers = _folded(numbers)
         texts, others = dict(self.texts), self.others + other.others
         for text, count in other.texts.items():
             if text in texts or len(texts) < TEXTS_MAX:
@@ -75,7 +79,7 @@ def sketch_of(values: Iterable[object]) -> Sketch:
             missing += 1
         else:  # neither a number nor a text: all such values look alike
             others += 1
-    return Sketch(numbers=numbers, texts=texts, others=others, missing=missing)
+    return Sketch(numbers=_folded(numbers), texts=texts, others=others, missing=missing)
 
 
 def bucket_of(number: float) -> int | None:
@@ -90,6 +94,19 @@ def bucket_of(number: float) -> int | None:
         return 0
     octaves = math.floor(math.log2(min(size, _LARGEST)) * BUCKETS_PER_OCTAVE)
     return (octaves + _ZERO_TO_SMALLEST) * (1 if number > 0 else -1)
+
+
+def _folded(numbers: dict[int, int]) -> dict[int, int]:
+    """Put neighbouring buckets together, 2, 4 or 8 at a time, until there are few enough; zero stays by itself."""
+    together, folded = 1, numbers
+    while len(folded) > BUCKETS_MAX:
+        together *= 2
+        folded = {}
+        for bucket, count in numbers.items():
+            size = (abs(bucket) - 1) // together * together + together // 2 + 1
+            place = 0 if bucket == 0 else size if bucket > 0 else -size
+            folded[place] = folded.get(place, 0) + count
+    return folded
 
 
 def middle_of(bucket: int) -> float:

@@ -54,6 +54,7 @@ def run(settings: Settings, ending: threading.Event) -> None:
     deadline = time.monotonic() + _FAREWELL_SECONDS
     while _step(recorder, clock) and time.monotonic() < deadline:
         continue
+    recorder.finish(time.time())
     log.close()
 
 

@@ -16,6 +16,8 @@ from lastgood.errors import LastgoodError
 from lastgood.predictions.input_rows import slices_of
 from lastgood.predictions.labels import drop_labels
 from lastgood.predictions.log import Position, PredictionLog
+from lastgood.predictions.sketcher import Sketcher
+from lastgood.predictions.sketches import drop_sketches
 from lastgood.wire.predictions import Frame, Record, read_segment, segments
 
 _PORTION_BYTES: Final = 2 * 1024 * 1024
@@ -40,6 +42,7 @@ class Recorder:
         self._incoming = incoming
         self._keep_seconds = keep_seconds
         self._bytes_max = bytes_max
+        self._sketcher = Sketcher(log)
         self._positions: dict[str, int] | None = None
         self._dropped_at = float("-inf")
         self._failing = False
@@ -51,21 +54,40 @@ class Recorder:
         """
         try:
             more = self._take(now)
+            self._sketcher.flush(now)
             if abs(now - self._dropped_at) >= _DROP_SECONDS:
                 before = (now if believed is None else believed) - self._keep_seconds
-                if not (self._log.drop(before, self._bytes_max) or drop_labels(self._log, before)):
+                if not self._drop(before):
                     self._dropped_at = now
                 else:
                     more = True
         except (LastgoodError, OSError) as error:
-            self._log.close()  # it may be another file by the next time
-            self._positions = None  # whatever was committed, the log knows
-            if not self._failing:
-                _log.error("Predictions wait outside the log: %s", error)
-            self._failing = True
+            self._fail(error)
             return False
         self._failing = False
         return more
+
+    def finish(self, now: float) -> None:
+        """Write what is only in memory: the sketches of the last seconds."""
+        try:
+            self._sketcher.flush(now, everything=True)
+        except LastgoodError as error:
+            self._fail(error)
+
+    def _drop(self, before: float) -> bool:
+        """Drop some of what is from before ``before`` or over a bound; return whether there may be more."""
+        return bool(
+            self._log.drop(before, self._bytes_max)
+            or drop_labels(self._log, before)
+            or drop_sketches(self._log, before, self._bytes_max)
+        )
+
+    def _fail(self, error: Exception) -> None:
+        self._log.close()  # it may be another file by the next time
+        self._positions = None  # whatever was committed, the log knows
+        if not self._failing:
+            _log.error("Predictions wait outside the log: %s", error)
+        self._failing = True
 
     def _take(self, now: float) -> bool:
         found = segments(self._incoming)
@@ -89,6 +111,7 @@ class Recorder:
                     unreadable=portion.unreadable,
                 )
                 self._positions[name] = portion.position
+                self._sketcher.see(portion.frames, now)
                 read += 1
             if portion.unreadable:
                 _log.warning("%d bytes of %s cannot be read and are passed over", portion.unreadable, name)

@@ -8,6 +8,7 @@ from typing import Final
 
 from lastgood.errors import Code, LastgoodError
 from lastgood.predictions.labels_schema import LABEL_TABLES
+from lastgood.predictions.sketches_schema import SKETCH_TABLES
 from lastgood.wire import private
 
 SCHEMA_VERSION: Final = 3
@@ -103,7 +104,8 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         if known and column not in known:
             more += f"ALTER TABLE {table} ADD COLUMN {column} {kind}; "
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES} {LABEL_TABLES} {more} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        f"BEGIN IMMEDIATE; {_TABLES} {LABEL_TABLES} {SKETCH_TABLES} {more} "
+        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
 
 
