@@ -18,6 +18,12 @@ stable answered for the candidate would compare easy rows with all rows.
 Where keys are the units, a key's rows after its first bad one are left out, and of a mean all after its first: then
 what counts of a key ends by itself, and a busy caller is no crowd.
 
+A pair, a request that both arms answered, counts with both answers, one for each arm. Of accuracy and recall both or neither
+count for the metric, as that depends on the label alone: what tells the arms apart are pairs in which just one is wrong. Where
+keys are the units, no more counts of a key after its first such pair, in either arm; of other metrics after its first
+pair with anything wrong. A request without a usable answer to its copy counts in no arm, and a reward (``mean``) is that of the
+answer the caller had.
+
 A guardrail with slices counts each row once more for each of its columns, with whatever became of it for all rows.
 """
 
@@ -30,9 +36,12 @@ import numpy as np
 
 from lastgood.analysis.slices import Places
 from lastgood.analysis.trials import MAX_HASHES
-from lastgood.domain.kpi import Kpi, KpiCounts, KpiTerms, Outcome, Slice, class_of, number_of
+from lastgood.domain.kpi import Kpi, KpiCounts, KpiTerms, Outcome, Pairs, Slice, class_of, number_of
 from lastgood.domain.plan import CONFUSIONS, Guardrail, Metric
 from lastgood.stats.means import bin_of
+
+PAIRED: Final = frozenset((Metric.ACCURACY, Metric.RECALL))
+"""Metrics of which a pair counts in both arms or in none."""
 
 _ARMS: Final = ("candidate", "stable")
 
@@ -71,9 +80,14 @@ class _Both:
 
     def __init__(self) -> None:
         self.arms = {arm: _Sums() for arm in _ARMS}
+        self.pairs: Pairs | msgspec.UnsetType = msgspec.UNSET
 
     def kpi(self) -> Kpi:
-        return Kpi(candidate=self.arms["candidate"].counts(), stable=self.arms["stable"].counts())
+        candidate, stable = (self.arms[arm].counts() for arm in _ARMS)
+        return Kpi(candidate=candidate, stable=stable, pairs=self.pairs)
+
+    def add(self, pair: Pairs) -> None:
+        self.pairs = pair if self.pairs is msgspec.UNSET else self.pairs.plus(pair)
 
 
 def tally(
@@ -99,14 +113,18 @@ def tally(
         here = parts.setdefault(one.stage, {})
         touched = [stages.setdefault(one.stage, _Both())]
         touched += [here.setdefault(place, _Both()) for place in places.of(one)]
-        sums = [both.arms[one.arm] for both in touched]
+        answered = _ARMS if _is_pair(guardrail, one) else (one.arm,)
+        sums = [both.arms[arm] for both in touched for arm in answered]
         for own in sums:
             own.rows += 1
         if known is not None and one.key is not None and (one.key in known or len(known) >= MAX_HASHES):
             for own in sums:
                 own.repeated += 1
             continue
-        ends = _add(sums, guardrail, one)
+        if one.copied and guardrail.metric is not Metric.MEAN:
+            ends = _add_pair(touched, guardrail, one)
+        else:
+            ends = _add(sums, guardrail, one)
         if ends and known is not None and one.key is not None:
             known.add(one.key)
             fresh.setdefault(one.stage, []).append(one.key)
@@ -127,15 +145,52 @@ def _slices(places: Places, parts: Mapping[tuple[str, int], _Both]) -> list[Slic
     ]
 
 
+def _is_pair(guardrail: Guardrail, outcome: Outcome) -> bool:
+    return outcome.copied and outcome.other is not None and guardrail.metric is not Metric.MEAN
+
+
+def _add_pair(touched: Sequence[_Both], guardrail: Guardrail, outcome: Outcome) -> bool:
+    """Count both answers of a request, all rows first; return whether no more of its key counts."""
+    if not _is_pair(guardrail, outcome):
+        touched[0].add(Pairs(alone=1))
+        return False
+    copy = msgspec.structs.replace(outcome, answer=outcome.other)
+    own, other = (outcome, copy) if outcome.arm == "candidate" else (copy, outcome)
+    arms = {arm: [both.arms[arm] for both in touched] for arm in _ARMS}
+    if guardrail.metric not in CONFUSIONS:
+        ended = [_add(arms[arm], guardrail, row) for arm, row in zip(_ARMS, (own, other), strict=True)]
+        return any(ended)
+    terms = guardrail.kpi or KpiTerms()
+    row1, row0 = (row_of(guardrail.metric, terms, one) for one in (own, other))
+    if Row.UNUSABLE in (row1, row0):
+        for arm, row in zip(_ARMS, (row1, row0), strict=True):
+            for sums in arms[arm]:
+                sums.unusable += row is Row.UNUSABLE
+        return False
+    for arm, row in zip(_ARMS, (row1, row0), strict=True):
+        _count(arms[arm], row)
+    bad1, bad0 = row1 is Row.BAD, row0 is Row.BAD
+    if Row.NO_TRIAL in (row1, row0):
+        touched[0].add(Pairs())
+        return bad1 or bad0
+    only1, only0 = bad1 and not bad0, bad0 and not bad1
+    touched[0].add(Pairs(pairs=1, only1=int(only1), only0=int(only0), both=int(bad1 and bad0)))
+    return only1 or only0 if guardrail.metric in PAIRED else bad1 or bad0
+
+
+def _count(sums: Sequence[_Sums], row: Row) -> None:
+    for own in sums:
+        own.unusable += row is Row.UNUSABLE
+        own.trials += row in (Row.GOOD, Row.BAD)
+        own.bad += row is Row.BAD
+
+
 def _add(sums: Sequence[_Sums], guardrail: Guardrail, outcome: Outcome) -> bool:
     """Count a row in all of ``sums``; return whether no more of its key counts."""
     terms = guardrail.kpi or KpiTerms()
     if guardrail.metric in CONFUSIONS:
         row = row_of(guardrail.metric, terms, outcome)
-        for own in sums:
-            own.unusable += row is Row.UNUSABLE
-            own.trials += row in (Row.GOOD, Row.BAD)
-            own.bad += row is Row.BAD
+        _count(sums, row)
         return row is Row.BAD
     value = value_of(guardrail.metric, terms, outcome)
     if value is None:

@@ -106,20 +106,54 @@ class KpiCounts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Pairs(msgspec.Struct, frozen=True, kw_only=True):
+    """What labels said of requests that both arms answered.
+
+    Of ``pairs`` in which both answers count for the metric the candidate alone was wrong in ``only1``, stable alone in
+    ``only0``, both in ``both``. ``alone`` labelled requests had no usable answer to their copy, and count in no arm.
+    """
+
+    pairs: int = 0
+    only1: int = 0
+    only0: int = 0
+    both: int = 0
+    alone: int = 0
+
+    def plus(self, other: "Pairs") -> "Pairs":
+        """Return the sum."""
+        return Pairs(
+            pairs=self.pairs + other.pairs,
+            only1=self.only1 + other.only1,
+            only0=self.only0 + other.only0,
+            both=self.both + other.both,
+            alone=self.alone + other.alone,
+        )
+
+
 class Kpi(msgspec.Struct, frozen=True, kw_only=True):
     """Both arms' counts for one guardrail; ``keys`` are the marks of keys to remember from now on.
 
-    ``slices`` are the same rows by what they have in the guardrail's columns.
+    ``slices`` are the same rows by what they have in the guardrail's columns. ``pairs`` are those rows again that both arms
+    answered: the arms' counts hold both answers. They are left out where there are none, but for the watch, where they
+    say that its changes are looked at.
     """
 
     candidate: KpiCounts = KpiCounts()
     stable: KpiCounts = KpiCounts()
     keys: list[int] = []
     slices: "list[Slice] | msgspec.UnsetType" = msgspec.UNSET  # left out where a guardrail names no columns
+    pairs: Pairs | msgspec.UnsetType = msgspec.UNSET
 
     def plus(self, other: "Kpi") -> "Kpi":
         """Return the sums. Keys and slices are not summed: whoever remembers them has them."""
-        return Kpi(candidate=self.candidate.plus(other.candidate), stable=self.stable.plus(other.stable))
+        pairs = self.pairs or other.pairs
+        if self.pairs and other.pairs:
+            pairs = self.pairs.plus(other.pairs)
+        return Kpi(
+            candidate=self.candidate.plus(other.candidate),
+            stable=self.stable.plus(other.stable),
+            pairs=pairs,
+        )
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
