@@ -14,6 +14,7 @@ import numpy as np
 
 from lastgood.analysis import comparisons, parts
 from lastgood.analysis.budget import alphas
+from lastgood.analysis.slices import whole_part
 from lastgood.analysis.trials import Trials
 from lastgood.domain.plan import KPIS, Guardrail, LatencyTest, Metric, Plan, StepKind
 from lastgood.domain.route import FULL_WEIGHT
@@ -53,7 +54,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Foresight(msgspec.Struct, frozen=True, kw_only=True):
-    """What one comparing guardrail would notice. ``alpha`` is how often it stops a harmless candidate, at most.
+    """What one comparing guardrail would notice in all rows. ``alpha`` is how often it stops a harmless candidate, at most.
 
     ``rate`` is the rate of bad requests (rows) that stable is taken to have, None for means and latencies.
     """
@@ -174,9 +175,9 @@ def _run(
 ) -> _Run:
     """Return what begins a run: a look that takes a batch and says whether the guardrail has failed."""
     if rate is not None:
-        return lambda _: _by_rate(guardrail, alpha, rate, drop)
+        return lambda _: _by_rate(guardrail, alpha * whole_part(guardrail), rate, drop)
     if guardrail.metric in KPIS:
-        return lambda _: _by_mean(guardrail, alpha, drop)
+        return lambda _: _by_mean(guardrail, alpha * whole_part(guardrail), drop)
     return lambda _: _by_latency(plan, guardrail, alpha, usual, drop)
 
 

@@ -1,8 +1,8 @@
 """From a table of outcomes, a row for each request, to the strata that a release would have made of them. Pure.
 
 Columns: ``arm`` (``candidate`` or ``stable``), ``time`` (seconds; of all rows, or of none: they follow each other then),
-``error``, ``timeout``, ``invalid`` (0 or 1), ``latency`` (seconds), ``prediction``, ``label`` and ``label_time``, and one of 0
-and 1 for each counter that the plan names. A column that is not there says nothing went wrong.
+``error``, ``timeout``, ``invalid`` (0 or 1), ``latency`` (seconds), ``prediction``, ``label`` and ``label_time``, one of 0
+and 1 for each counter that the plan names, and the plan's columns of slices. A column that is not there says nothing went wrong.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lastgood.analysis import kpi
+from lastgood.analysis import kpi, slices
 from lastgood.analysis.strata import MIN_REQUESTS
 from lastgood.domain.kpi import Labels, Outcome, class_of, number_of
 from lastgood.domain.plan import KPIS, Metric, Plan
@@ -39,6 +39,7 @@ class OutcomeRow(msgspec.Struct, frozen=True, kw_only=True):
     prediction: Any = None
     label: Any = None
     labelled_at: float = 0.0
+    slices: dict[str, str] = {}
 
 
 def rows_of(table: Iterable[Mapping[str, Any]], plan: Plan) -> list[OutcomeRow]:
@@ -47,13 +48,14 @@ def rows_of(table: Iterable[Mapping[str, Any]], plan: Plan) -> list[OutcomeRow]:
     :raises LastgoodError: ``invalid``, naming the row (the first is 1) and the column.
     """
     counters = sorted({one.counter for one in plan.guardrails if one.metric is Metric.COUNTER})
+    columns = sorted({column for one in plan.guardrails for column in one.slices})
     found, timed = [], None
     for number, given in enumerate(table, start=1):
         has_time = not _empty(given.get("time"))
         if timed is not None and has_time is not timed:
             raise _wrong(number, "time", given.get("time"), "write a time as in all rows, or in none of them")
         timed = has_time
-        found.append(_row(number, given, counters))
+        found.append(_row(number, given, counters, columns))
     return sorted(found, key=attrgetter("at"))
 
 
@@ -66,7 +68,9 @@ def strata_of(rows: Iterable[OutcomeRow], plan: Plan) -> list[Stratum]:
     ]
 
 
-def _row(number: int, given: Mapping[str, Any], counters: Iterable[str]) -> OutcomeRow:
+def _row(
+    number: int, given: Mapping[str, Any], counters: Iterable[str], columns: Iterable[str]
+) -> OutcomeRow:
     arm = str(given.get("arm", "")).strip().lower()
     if arm not in _ARMS:
         raise _wrong(number, "arm", given.get("arm"), "write candidate or stable")
@@ -87,6 +91,7 @@ def _row(number: int, given: Mapping[str, Any], counters: Iterable[str]) -> Outc
         prediction=given.get("prediction"),
         label=None if _empty(given.get("label")) else given["label"],
         labelled_at=max(at, labelled_at),
+        slices={column: slices.slice_text(given.get(column)) for column in columns},
     )
 
 
@@ -176,9 +181,12 @@ def _labels(rows: Iterable[OutcomeRow], plan: Plan) -> Iterator[Stratum]:
         after = guardrail.kpi.after
         labelled = [(max(one.labelled_at, one.at + after), one) for one in rows if one.label is not None]
         labelled.sort(key=lambda pair: pair[0])
+        appeared: dict[str, list[str]] = {}
         for start in range(0, len(labelled), _LABELS_AT_ONCE):
             part = labelled[start : start + _LABELS_AT_ONCE]
             outcomes = [_outcome(guardrail.kpi.output, row) for _, row in part]
+            counted = kpi.tally(guardrail, outcomes, None, appeared)[0]
+            appeared = slices.appeared_after(appeared, counted)
             yield Stratum(
                 release=0,
                 sequence=0,
@@ -186,7 +194,7 @@ def _labels(rows: Iterable[OutcomeRow], plan: Plan) -> Iterator[Stratum]:
                 closed_at=part[-1][0],
                 candidate=ArmCounts(),
                 stable=ArmCounts(),
-                labels=Labels(kpis={guardrail.name: kpi.tally(guardrail, outcomes, None)[0]}),
+                labels=Labels(kpis={guardrail.name: counted}),
             )
 
 
@@ -202,4 +210,5 @@ def _outcome(output: str, row: OutcomeRow) -> Outcome:
         labelled_at=row.labelled_at,
         value=row.label,
         answer=answer,
+        slices=row.slices,
     )

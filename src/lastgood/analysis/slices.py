@@ -9,8 +9,9 @@ harmless candidate ever fails is at most the sum. Frequent values appear first, 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from lastgood.domain.kpi import Outcome
+from lastgood.domain.kpi import Kpi, Outcome, class_of
 from lastgood.domain.plan import Guardrail
+from lastgood.domain.sketch import TEXT_CHARACTERS_MAX
 
 MAX_VALUES: Final = 20
 """Values of a column that are judged; the rows of all others are counted together (rank 0) and not judged."""
@@ -39,6 +40,21 @@ class Places:
     def value(self, column: str, rank: int) -> str:
         """Return the value that has a place; empty for rank 0."""
         return next((value for value, own in self._ranks[column].items() if own == rank), "")
+
+
+def appeared_after(appeared: Mapping[str, Sequence[str]], kpi: Kpi) -> dict[str, list[str]]:
+    """Return the values of each column that have a place, once ``kpi`` has been counted too, in the order of their places."""
+    found = {column: list(values) for column, values in appeared.items()}
+    for one in sorted(kpi.slices or (), key=lambda one: one.rank):
+        if one.rank > len(found.setdefault(one.column, [])):
+            found[one.column].append(one.value)
+    return found
+
+
+def slice_text(value: object) -> str:
+    """Return a value of a column as slices tell values apart; empty for what is none."""
+    cut = value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
+    return (class_of(cut) or "")[:TEXT_CHARACTERS_MAX]
 
 
 def whole_part(guardrail: Guardrail) -> float:

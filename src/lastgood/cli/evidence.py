@@ -6,6 +6,7 @@ from typing import Any
 
 from lastgood.analysis import sentences
 from lastgood.cli.output import grid, styled
+from lastgood.cli.slice_words import worst_told
 from lastgood.cli.wording import labels_awaited, verdict_style
 
 
@@ -73,6 +74,8 @@ def evidence_rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> li
         name = "difference" if "value" not in numbers["candidate"] else "difference of wrong rows"
         rows.append((name, _difference(difference)))
     rows += _bets(numbers)
+    if worst := worst_told(finding):
+        rows.append(("slices", worst))
     if numbers.get("minimum") is not None:
         rows.append(("minimum", f"{sentences.percent(numbers['minimum'])}, a hard limit"))
     elif numbers.get("maximum") is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lastgood.analysis.foresight import Foresight, Notice
     from lastgood.control.traffic_views import TrafficView
-    from lastgood.domain.plan import Plan
+    from lastgood.domain.plan import Guardrail, Plan
 
 _SEED = 1  # the same plan and the same traffic give the same answer
 _PER_MINUTE = 1000.0
@@ -127,15 +127,16 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
         "candidate requests",
         "within the plan",
     ]
+    compared = {one.guardrail for one in found}
     labelled = {"accuracy", "precision", "recall", "f1", "mean", "mae"}
     notes = (
         ["Labelled rows that count, for guardrails on labels."]
         if any(one.metric in labelled for one in found)
         else []
     )
+    notes += [_sliced(one) for one in plan.guardrails if one.slices and one.name in compared]
     if not any(0 < step.weight < FULL_WEIGHT for step in plan.steps):
         notes.append("No step divides the traffic: in this plan nothing is compared, so nothing is noticed.")
-    compared = {one.guardrail for one in found}
     limits = [one.name for one in plan.guardrails if one.maximum is not None and one.name not in compared]
     if limits:
         notes.append(f"Hard limits have no known rate ({', '.join(limits)}): see 'lastgood plan lint'.")
@@ -145,6 +146,17 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
         table(headings, rows),
         *(styled(note, "dim") for note in notes),
     ]
+
+
+def _sliced(guardrail: "Guardrail") -> str:
+    """Say what a guardrail's rows say of: all rows, at half of its rate, and how many slices have the other half."""
+    from lastgood.analysis.slices import MAX_VALUES
+
+    columns = len(guardrail.slices)
+    return (
+        f"{guardrail.name}: what is said is of all rows, at half of its rate. The other half is for slices, at most "
+        f"{columns * MAX_VALUES} of them: {MAX_VALUES} values of {'each column' if columns > 1 else guardrail.slices[0]}."
+    )
 
 
 def _drop(notice: "Notice") -> str:

@@ -1,5 +1,6 @@
 """A plan's KPI guardrails in words."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from lastgood.cli.wording import duration, percent
@@ -40,6 +41,26 @@ def kpi_worse(one: "Guardrail") -> list[str]:
         bound = percent(100 * (f1_of(one.maximum) if one.metric is Metric.F1 else 1.0 - one.maximum))
         when.append(f"its {name} is under {bound} (looked at from {one.min_samples} labelled rows on)")
     return when
+
+
+def kpi_slices(one: "Guardrail") -> str:
+    """Say which slices are judged beside all rows, and what part of the rate they have."""
+    from lastgood.analysis.slices import MAX_VALUES, slice_part
+
+    if not one.slices:
+        return ""
+    first, last = (f"{100 * slice_part(one, rank):.2g} %" for rank in (1, MAX_VALUES))
+    limit = " Its hard limit is of all rows." if one.maximum is not None else ""
+    return (
+        f" The same is asked of the rows of each value of {_listed(one.slices)}: the first {MAX_VALUES} values of a column "
+        f"that appear. All rows have half of its part of the false rollback rate, the first value of a column {first} of it, "
+        f"the last {last}.{limit}"
+    )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    *most, last = columns
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def kpi_maturity(one: "Guardrail") -> str:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from lastgood.cli.plan_data_words import data_in_words
-from lastgood.cli.plan_kpi_words import WRONG, kpi_maturity, kpi_worse
+from lastgood.cli.plan_kpi_words import WRONG, kpi_maturity, kpi_slices, kpi_worse
 from lastgood.cli.wording import duration, percent
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _guardrail(one: "Guardrail") -> str:
     does = one.on_fail.value
     if one.dry_run:
         does = f"dry run, would {'roll back' if does == 'rollback' else does}"
-    text = f"{one.name}: {does} when {', or '.join(when)}.{kpi_maturity(one)}"
+    text = f"{one.name}: {does} when {', or '.join(when)}.{kpi_maturity(one)}{kpi_slices(one)}"
     if one.no_data.value == "fail":
         text += " Without any data it counts as failed."
     if one.no_data.value == "ignore":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lastgood.cli.evidence import baseline_lines, evidence_rows
+from lastgood.cli.slice_words import HEADINGS, slice_rows
 from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name
 from lastgood.domain.given_text import visible
 
@@ -47,6 +48,8 @@ def render(report: Mapping[str, Any], *, as_html: bool) -> str:
         lasted=duration(max(0.0, ended - release["created_at"])),
         baseline=baseline_lines(release["baseline"]) if release["findings"] else [],
         guardrails=[(one, evidence_rows(one, release["baseline"])) for one in release["findings"]],
+        slices=[(one, rows) for one in release["findings"] if (rows := slice_rows(one))],
+        slice_headings=HEADINGS,
         stages=[_stage(one, release["steps"]) for one in report["traces"]["stages"]],
         pictures=_curves(report["traces"]["points"]),
         picture={"width": _WIDTH, "height": _HEIGHT, "bound": _y(1.0), "nothing": _y(0.0)},
