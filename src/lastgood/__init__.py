@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lastgood.domain.deployment import Deployment, Role
-    from lastgood.domain.plan import Plan, Step, Strategy, built_in
+    from lastgood.domain.plan import Plan, Step, Strategy
+    from lastgood.domain.plan_built_in import built_in
     from lastgood.domain.plan_file import parse_plan
     from lastgood.domain.plan_schema import plan_schema
     from lastgood.domain.release import TRANSITIONS, Event, Phase, Release
@@ -41,7 +42,8 @@ _HOMES: Final = {
     "errors": ("Code", "LastgoodError"),
     "settings": ("Settings", "load_settings"),
     "domain.version": ("Format", "Signature", "Tensor", "Version"),
-    "domain.plan": ("Plan", "Step", "Strategy", "built_in"),
+    "domain.plan": ("Plan", "Step", "Strategy"),
+    "domain.plan_built_in": ("built_in",),
     "domain.plan_file": ("parse_plan",),
     "domain.plan_schema": ("plan_schema",),
     "domain.release": ("Event", "Phase", "Release", "TRANSITIONS"),

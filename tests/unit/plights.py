@@ -23,6 +23,8 @@ from lastgood.domain.verdict import Finding, Verdict
 NOW = 1_000.0
 READY, STARTING = HostView(ready=True, starts=1), HostView(starts=1)
 WEIGHT = Step(kind=StepKind.WEIGHT, weight=1000, duration=10.0, samples=50)
+SHADOW = Step(kind=StepKind.SHADOW, rate=1000, duration=10.0, samples=50)
+STANDS = Step(kind=StepKind.SHADOW, rate=1000, duration=None)
 PAUSE = Step(kind=StepKind.PAUSE, duration=60.0)
 FOREVER = Step(kind=StepKind.PAUSE, duration=None)
 APPROVE = Step(kind=StepKind.APPROVE, message="ask the fraud team")

@@ -11,7 +11,8 @@ from lastgood.analysis import sentences
 from lastgood.analysis.budget import alphas
 from lastgood.analysis.judge import candidate_requests, fold, judge
 from lastgood.domain.change import Evidence
-from lastgood.domain.plan import Guardrail, Metric, Plan, Strategy, built_in
+from lastgood.domain.plan import Guardrail, Metric, Plan, Strategy
+from lastgood.domain.plan_built_in import built_in
 from lastgood.domain.traffic import ArmCounts, Baseline, Stratum
 from lastgood.domain.verdict import Finding, Verdict
 from lastgood.errors import LastgoodError

@@ -11,7 +11,8 @@ from lastgood.analysis.counts import added
 from lastgood.analysis.judge import fold
 from lastgood.analysis.strata import MIN_REQUESTS, collect, forget, used_up
 from lastgood.domain.change import Evidence
-from lastgood.domain.plan import Strategy, built_in
+from lastgood.domain.plan import Strategy
+from lastgood.domain.plan_built_in import built_in
 from lastgood.domain.traffic import ArmCounts, Baseline, Counter, Firsts, StageCounts, Stratum, Units
 from lastgood.errors import Code, LastgoodError
 

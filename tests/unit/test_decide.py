@@ -23,6 +23,7 @@ from plights import (
     PASSED,
     PAUSE,
     PROVING,
+    SHADOW,
     SHOWN,
     STARTING,
     TIMELY,
@@ -51,6 +52,7 @@ TURNS: dict[str, tuple[Release, dict[str, Any], int | None, Event | None]] = {
     # name: release, what differs from a calm sight, stable, the event that follows
     "taken up": (release(Phase.PENDING), {}, 1, Event.START),
     "validated": (release(Phase.VALIDATING), {}, 1, Event.VALIDATED),
+    "validated, copies first": (release(Phase.VALIDATING, with_steps(SHADOW, WEIGHT)), {}, 1, Event.SHADOW),
     "the first version": (release(Phase.VALIDATING, previous=None), {"target": None}, None, Event.PROMOTE),
     "all at once": (release(Phase.VALIDATING, AT_ONCE), {}, 1, Event.PROMOTE),
     "no steps": (release(Phase.VALIDATING, with_steps()), {}, 1, Event.PROMOTE),
@@ -63,6 +65,12 @@ TURNS: dict[str, tuple[Release, dict[str, Any], int | None, Event | None]] = {
     "next step, undecided": (
         release(Phase.PROGRESSING, **DUE),
         {"requests": 50, "findings": (OPEN,)},
+        1,
+        Event.ADVANCE,
+    ),
+    "past the copies": (
+        release(Phase.SHADOWING, with_steps(SHADOW, WEIGHT), **DUE),
+        {"requests": 50},
         1,
         Event.ADVANCE,
     ),

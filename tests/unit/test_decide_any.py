@@ -11,6 +11,8 @@ from plights import (
     NOW,
     OUT,
     PAUSE,
+    SHADOW,
+    STANDS,
     TIMELY,
     WEIGHT,
     finding,
@@ -55,7 +57,9 @@ FINDINGS = st.lists(
     max_size=3,
 ).map(tuple)
 TIMES = st.sampled_from([0.0, LATE, NOW, TIMELY, NOW + 9_999.0])
-STEPS = st.lists(st.sampled_from([WEIGHT, PAUSE, FOREVER, APPROVE]), min_size=1, max_size=3).map(tuple)
+STEPS = st.lists(
+    st.sampled_from([WEIGHT, PAUSE, FOREVER, APPROVE, SHADOW, STANDS]), min_size=1, max_size=3
+).map(tuple)
 GUARDRAIL_NAMES = st.sampled_from([(), ("errors",), ("errors", "health")])
 
 

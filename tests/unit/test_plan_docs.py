@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lastgood.domain.plan import KPIS, LatencyTest, MarginKind, Metric, Strategy, built_in
+from lastgood.domain.plan import KPIS, LatencyTest, MarginKind, Metric, Strategy
+from lastgood.domain.plan_built_in import built_in
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.plan_schema import plan_schema
 from lastgood.domain.release import TRANSITIONS

@@ -17,8 +17,8 @@ from lastgood.domain.plan import (
     Plan,
     StepKind,
     Strategy,
-    built_in,
 )
+from lastgood.domain.plan_built_in import built_in
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.plan_schema import EXAMPLES
 from lastgood.errors import Code, LastgoodError
@@ -152,8 +152,8 @@ FAULTS = [
     ("steps:\n  - weight: 0%", 2, 13, "0.01% to 100%"),
     ("steps:\n  - weight: 101", 2, 13, "0.01% to 100%"),
     ("steps:\n  - weight: 50%\n  - weight: 5%", 3, 13, "falls from 50% to 5%"),
-    ("steps:\n  - {weight: 5%, pause: 10m}", 2, 5, "exactly one of: weight, pause, approve"),
-    ("steps: [5%]", 1, 9, "exactly one of: weight, pause, approve"),
+    ("steps:\n  - {weight: 5%, pause: 10m}", 2, 5, "exactly one of: shadow, weight, pause, approve"),
+    ("steps: [5%]", 1, 9, "exactly one of: shadow, weight, pause, approve"),
     ("steps: []", 1, 8, "list is empty"),
     ("steps: 5%", 1, 8, "steps takes a list, not text"),
     ("steps:\n  - pause: 10m", 2, 3, "nothing would be measured"),

@@ -5,7 +5,8 @@ import itertools
 import msgspec
 import pytest
 
-from lastgood.domain.plan import Strategy, built_in
+from lastgood.domain.plan import Strategy
+from lastgood.domain.plan_built_in import built_in
 from lastgood.domain.release import TERMINAL, TRANSITIONS, Event, Phase, Release, next_phase
 from lastgood.errors import Code, LastgoodError
 

@@ -95,7 +95,8 @@ class Controller:
         """Take one turn over every deployment.
 
         One that cannot be driven (an unreadable row, say) stops none of the others. The lease ends while such a
-        one has a candidate; when that lasts, its candidate is taken out of its route, and the lease goes on.
+        one has a candidate; when that lasts, its candidate is taken out of its route, and the lease goes on. Copies
+        harm nobody, so they end no lease; they end when it lasts.
         """
         self._executor.reconcile()
         deployments = [one for one in self._releases.deployments() if one.release is not None]
@@ -110,7 +111,7 @@ class Controller:
         self._troubled = troubled
         now = time.monotonic()
         unsafe = [name for name in troubled if self._executor.splits(name)]
-        for name in unsafe:
+        for name in troubled:
             if now - troubled[name][1] > self._lease_seconds:
                 self._executor.withdraw(name)
         if not unsafe:

@@ -15,7 +15,7 @@ from lastgood.control.moves import (
     restores_data,
     roll_back,
 )
-from lastgood.control.promotion import after_last_step, as_soon_as_proven, missing
+from lastgood.control.promotion import after_last_step, as_soon_as_proven, lasts, missing
 from lastgood.control.validating import validate
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import OnDeadline, StepKind
@@ -29,7 +29,7 @@ def decide(release: Release, deployment: Deployment, seen: Situation) -> Move | 
             return _take_up(release, seen)
         case Phase.VALIDATING:
             return validate(release, deployment, seen)
-        case Phase.PROGRESSING | Phase.PAUSED:
+        case Phase.SHADOWING | Phase.PROGRESSING | Phase.PAUSED:
             over = _step_over(release, seen)
             return (
                 obey_guardrails(release, deployment, seen, leaving=over is not None)
@@ -67,7 +67,7 @@ def _take_up(release: Release, seen: Situation) -> Move:
 
 
 def _obey_deadline(release: Release, deployment: Deployment, seen: Situation) -> Move | None:
-    if release.deadline is None or seen.now <= release.deadline:
+    if release.deadline is None or seen.now <= release.deadline or release.plan.stands_at(release.step):
         return None
     lacking = "; ".join(missing(release, seen))
     cause = f"inconclusive: the plan's deadline passed before promotion. {lacking}".rstrip()
@@ -90,8 +90,7 @@ def _step_over(release: Release, seen: Situation) -> str | None:
         until = release.hold.until if release.hold is not None and paused else None
         return "the pause is over" if until is not None and seen.now >= until else None
     step = release.plan.steps[release.step]
-    lasts = seen.now - release.step_since < (step.duration or 0.0) or seen.requests < step.samples
-    if step.kind is not StepKind.WEIGHT or lasts:
+    if step.kind not in (StepKind.WEIGHT, StepKind.SHADOW) or lasts(release, seen):
         return None
     return f"step {release.step + 1} of {len(release.plan.steps)} is over"
 
@@ -101,7 +100,7 @@ def _proceed(release: Release, deployment: Deployment, seen: Situation, over: st
         last = release.step + 1 >= len(release.plan.steps)
         return after_last_step(release, seen, over) if last else advance(release, seen, over)
     step = release.plan.steps[release.step]
-    if release.phase is Phase.PAUSED or step.kind is StepKind.WEIGHT:
+    if release.phase is Phase.PAUSED or step.kind in (StepKind.WEIGHT, StepKind.SHADOW):
         return None
     if step.kind is StepKind.APPROVE:
         message = step.message or "waiting for an approval"

@@ -178,10 +178,10 @@ class Executor:
             self._reconcile()
 
     def withdraw(self, name: str) -> None:
-        """Take the candidate of a deployment that cannot be controlled out of its route."""
+        """Take the candidate of a deployment that cannot be controlled out of its route, and whoever answers copies."""
         with self._lock:
             route = self._routes.get(name)
-            if route is not None and route.candidate is not None:
+            if route is not None and not (route.candidate is None and route.shadow is None):
                 self._routes[name] = without_candidate(route)
                 self._base = self._above_the_page()
                 self._publish()

@@ -9,11 +9,11 @@ import msgspec
 
 from lastgood.analysis import sentences
 from lastgood.control.data_moves import frozen
-from lastgood.control.moves import Move, Situation, TakenOut, roll_back
+from lastgood.control.moves import Move, Situation, TakenOut, onwards, roll_back
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Guardrail, Metric, NoData, OnFail
 from lastgood.domain.readiness import READINESS
-from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release
+from lastgood.domain.release import IN_STEPS, MOVING, Event, Hold, HoldReason, Phase, Release
 from lastgood.domain.verdict import Finding, Verdict
 
 REFLEX_TRIES: Final = 5
@@ -31,7 +31,7 @@ def obey_guardrails(
     """Return what the failed guardrails ask for, None when none has failed or all is done that they asked.
 
     ``leaving`` is whether the present step is about to be left: a guardrail for which no data counts as a failure
-    fails then, if the step gave the candidate traffic.
+    fails then, if the step gave the candidate traffic or copies.
     """
     broken = [finding for finding in _failed(release, seen, leaving) if not finding.dry_run]
     if broken and (why := frozen(release, seen)) is not None:
@@ -65,7 +65,7 @@ def obey_gateways(release: Release, deployment: Deployment, seen: Situation) -> 
     if held is not None and held.until is not None and seen.now >= held.until:
         again = f"the candidate gets traffic again, try {release.tries + 2} of {REFLEX_TRIES}"
         return Move(
-            event=Event.RESUME,
+            event=onwards(release),
             cause=again,
             changes={"hold": None, "tries": release.tries + 1},
             publish=True,
@@ -92,7 +92,7 @@ def obey_gateways(release: Release, deployment: Deployment, seen: Situation) -> 
     ):  # a few more requests may be all that the guardrails lack
         until, then = seen.now + REFLEX_SECONDS, f"it gets traffic again after {REFLEX_SECONDS:g} s"
     changes = {"hold": Hold(HoldReason.REFLEX, f"{cause} ({then})", until)}
-    event = Event.HOLD if release.phase is Phase.PROGRESSING else None
+    event = Event.HOLD if release.phase in MOVING else None
     told = {"reflexes": [msgspec.structs.asdict(one) for one in seen.taken_out]}
     return Move(event=event, cause=cause, changes=changes, findings=seen.findings, told=told)
 
@@ -108,9 +108,9 @@ def obey_readiness(release: Release, deployment: Deployment, seen: Situation) ->
     if not lost:
         if not (held and seen.way_back.open):
             return None
-        return Move(event=Event.RESUME, cause="the way back is open again", changes={"hold": None})
+        return Move(event=onwards(release), cause="the way back is open again", changes={"hold": None})
     cause = f"the way back is lost: {lost}"
-    if release.phase not in (Phase.PROGRESSING, Phase.PAUSED):
+    if release.phase not in IN_STEPS:
         if READINESS in release.alerted:
             return None
         told = (*release.alerted, READINESS)
@@ -118,7 +118,7 @@ def obey_readiness(release: Release, deployment: Deployment, seen: Situation) ->
     if release.phase is Phase.PAUSED and not (release.hold and release.hold.reason is HoldReason.PAUSE):
         return None
     hold = Hold(HoldReason.READINESS, f"{cause} (lastgood verify {deployment.name} says what to do)")
-    event = Event.HOLD if release.phase is Phase.PROGRESSING else None
+    event = Event.HOLD if release.phase in MOVING else None
     return Move(event=event, cause=cause, changes={"hold": hold}, findings=seen.findings)
 
 
@@ -150,7 +150,7 @@ def _stays(finding: Finding, release: Release, why: str) -> Finding:
     """Return the finding of a release that must not go back by itself: it is held where it can be, and told."""
     if finding.on_fail is not OnFail.ROLLBACK:
         return finding
-    split = release.phase in (Phase.PROGRESSING, Phase.PAUSED)
+    split = release.phase in IN_STEPS
     return msgspec.structs.replace(
         finding,
         on_fail=OnFail.HOLD if split else OnFail.ALERT,
@@ -160,7 +160,7 @@ def _stays(finding: Finding, release: Release, why: str) -> Finding:
 
 def _failed(release: Release, seen: Situation, leaving: bool) -> list[Finding]:
     found = [finding for finding in seen.findings if finding.verdict is Verdict.FAILED]
-    if leaving and release.plan.weight_at(release.step) > 0:
+    if leaving and (release.plan.weight_at(release.step) > 0 or release.shadows):
         found += [
             msgspec.structs.replace(
                 finding, sentence=f"{finding.sentence} The plan counts no data as a failure."
@@ -173,7 +173,7 @@ def _failed(release: Release, seen: Situation, leaving: bool) -> list[Finding]:
 
 def _hold_or_tell(release: Release, finding: Finding) -> Move | None:
     name, told = finding.guardrail, (*release.alerted, finding.guardrail)
-    served = release.phase not in (Phase.PROGRESSING, Phase.PAUSED)  # nothing is left that could be held
+    served = release.phase not in IN_STEPS  # nothing is left that could be held
     if finding.on_fail is not OnFail.HOLD or served:
         if name in release.alerted:
             return None
@@ -193,4 +193,4 @@ def _hold_or_tell(release: Release, finding: Finding) -> Move | None:
 
 def _goes_on_by_itself(release: Release) -> bool:
     timed = release.hold is not None and release.hold.until is not None
-    return release.phase is Phase.PROGRESSING or (release.phase is Phase.PAUSED and timed)
+    return release.phase in MOVING or (release.phase is Phase.PAUSED and timed)

@@ -15,7 +15,7 @@ from lastgood.control.labels import Labels
 from lastgood.domain.change import Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import KPIS, Metric
-from lastgood.domain.release import Phase, Release
+from lastgood.domain.release import MOVING, Release
 from lastgood.domain.traffic import Stratum, Units
 from lastgood.domain.verdict import Finding
 from lastgood.errors import Code, LastgoodError
@@ -163,7 +163,7 @@ class Measuring:
     def _last_ones_complete(self, release: Release, evidence: Evidence, stage: int, now: float) -> bool:
         """Whether the step's time is over and only its sample minimum may be missing."""
         step = release.plan.steps[release.step]
-        over = release.phase is Phase.PROGRESSING and now - release.step_since >= (step.duration or 0.0)
+        over = release.phase in MOVING and now - release.step_since >= (step.duration or 0.0)
         return over and candidate_requests(evidence, stage) < step.samples
 
     def _kept(self, before: Evidence, folded: Evidence, strata: tuple[Stratum, ...]) -> Evidence:

@@ -175,16 +175,25 @@ def promote(
 
 
 def advance(release: Release, seen: Situation, cause: str) -> Move:
-    """Return the move to the next step; there must be one."""
+    """Return the move to the next step; there must be one. The deadline begins anew behind a standing shadow."""
     following = release.step + 1
     event = Event.RESUME if release.phase is Phase.PAUSED else Event.ADVANCE
+    if release.plan.shadow_at(following):
+        event = Event.SHADOW
     changes = {
         "step": following,
         "step_since": seen.now,
         "hold": None,
         **first_traffic(release, following, seen),
     }
+    if release.plan.stands_at(release.step):
+        changes["deadline"] = seen.now + release.plan.deadline
     return Move(event=event, cause=cause, changes=changes, publish=True)
+
+
+def onwards(release: Release) -> Event:
+    """Return the event that ends a pause within the present step: it goes on with copies, or with its weight."""
+    return Event.SHADOW if release.plan.shadow_at(release.step) else Event.RESUME
 
 
 def first_traffic(release: Release, step: int, seen: Situation) -> dict[str, Any]:

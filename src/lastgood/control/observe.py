@@ -23,7 +23,7 @@ from lastgood.domain.change import Evidence
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.plan import Metric
 from lastgood.domain.readiness import Standing
-from lastgood.domain.release import Phase, Release
+from lastgood.domain.release import IN_STEPS, Phase, Release
 from lastgood.domain.traffic import Stratum
 from lastgood.domain.verdict import Finding, Verdict
 from lastgood.ports import EvidenceStore, Fleet, ReleaseStore, Reports
@@ -31,7 +31,6 @@ from lastgood.settings import Settings
 from lastgood.wire.fleet import Observed
 from lastgood.wire.page import WorkerAck
 
-_SPLIT = (Phase.PROGRESSING, Phase.PAUSED)
 _SERVING = (Phase.PROMOTING, Phase.WATCHING, Phase.STUCK)
 
 
@@ -98,7 +97,7 @@ class Observer:
         candidate = host_view(look.hosts, release.model, release.version)
         requests = 0
         findings: tuple[Finding, ...] = ()
-        if measure and release.phase in _SPLIT:
+        if measure and release.phase in IN_STEPS:
             misses = self._misses(release, candidate)
             requests, findings = self.measuring.split(deployment, release, misses, now)
         elif measure and release.phase in _SERVING:
@@ -116,7 +115,7 @@ class Observer:
             served=bool(look.workers),
             findings=findings,
             requests=requests,
-            taken_out=self._counted.taken_out(release) if measure and release.phase in _SPLIT else (),
+            taken_out=self._counted.taken_out(release) if measure and release.phase in IN_STEPS else (),
             data=self._live.work(release, acknowledged=acknowledged),
             process=self._live.process,
             misfits=self._misfits(release, release.version) if fits_matter(release) else (),
@@ -167,7 +166,7 @@ class Observer:
         candidate = host_view(self._fleet.observe(), release.model, release.version)
         evidence = self._store.evidence(release.id)
         corrupt: tuple[str, ...] = ()
-        if release.phase in (*_SPLIT, *_SERVING):  # looked at anew: others than the controller ask too
+        if release.phase in (*IN_STEPS, *_SERVING):  # looked at anew: others than the controller ask too
             fresh = Counted(self._reports, self._executor.slots)
             corrupt = corrupt_lives(fresh, release, evidence, self._now())
         findings = judge(
@@ -178,9 +177,9 @@ class Observer:
             corrupt=corrupt,
             intervals=intervals,
         )
-        if release.phase not in _SPLIT and not evidence.sequence:
+        if release.phase not in IN_STEPS and not evidence.sequence:
             findings = ()
-        elif release.phase not in _SPLIT:
+        elif release.phase not in IN_STEPS:
             findings = tuple(finding for finding in findings if finding.metric != Metric.HEALTH.value)
         return Situation(
             now=self._now(),

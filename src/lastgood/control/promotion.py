@@ -7,7 +7,7 @@ promoted that has not been measured, and no gate that a person opens is passed o
 
 from lastgood.control.moves import Move, Situation, promote
 from lastgood.domain.plan import NoData, OnFail, Plan, PromoteWhen, StepKind
-from lastgood.domain.release import HoldReason, Phase, Release, Rule
+from lastgood.domain.release import MOVING, HoldReason, Phase, Release, Rule
 from lastgood.domain.verdict import Finding, Verdict
 
 _HEALTH = "health"
@@ -44,6 +44,8 @@ def missing(release: Release, seen: Situation) -> list[str]:
     proving = release.plan.promote_when is PromoteWhen.PROVEN
     if proving and not any(finding.proven for finding in in_force(release, seen.findings)):
         told = told or ["no guardrail that compares is in force, so nothing can be proven"]
+    if release.plan.shadows and not (seen.requests or release.shadows):
+        told.append("the candidate has answered no request of this step, only copies before")
     left = _soak_left(release, seen)
     if left > 0.0:
         told.append(f"the plan's soak lasts {left:.0f} s more")
@@ -58,14 +60,14 @@ def as_soon_as_proven(release: Release, seen: Situation) -> Move | None:
     timed = release.hold is not None and release.hold.reason is HoldReason.PAUSE
     if release.phase is Phase.PAUSED and not timed:
         return None
-    if missing(release, seen):
+    if _only_copies(release, seen) or missing(release, seen):
         return None
     return _promotion(release, seen, Rule.PROVEN, _proof_told(release, seen))
 
 
 def after_last_step(release: Release, seen: Situation, cause: str) -> Move | None:
-    """Return the promotion at the end of the last step, None while anything is missing."""
-    if missing(release, seen):
+    """Return the promotion at the end of the last step, None while anything is missing, and on copies alone."""
+    if release.shadows or missing(release, seen):
         return None  # never a silent promotion: the deadline decides what happens to the undecided
     if not measures(release.plan):
         return _promotion(release, seen, Rule.AT_ONCE, f"{cause}; the plan measures nothing before")
@@ -79,19 +81,30 @@ def measures(plan: Plan) -> bool:
     return any(step.kind is StepKind.WEIGHT for step in plan.steps)
 
 
+def lasts(release: Release, seen: Situation) -> bool:
+    """Whether the time or the samples of the present step are not over; a standing shadow's never are."""
+    step = release.plan.steps[release.step]
+    if release.plan.stands_at(release.step):
+        return True
+    return seen.now - release.step_since < (step.duration or 0.0) or seen.requests < step.samples
+
+
 def waiting_for(release: Release, seen: Situation) -> str:
     """Say in one sentence what a release that does not move is waiting for."""
     if release.hold is not None:
         return release.hold.message
-    if release.phase is not Phase.PROGRESSING:
+    if release.phase not in MOVING:
         return release.cause
+    if release.plan.stands_at(release.step):
+        return f"it stands until a person ends it: lastgood promote {release.deployment}"
     step = release.plan.steps[release.step]
     told = []
     left = release.step_since + (step.duration or 0.0) - seen.now
     if left > 0:
         told.append(f"{left:.0f} s more")
     if seen.requests < step.samples:
-        told.append(f"{seen.requests} of {step.samples} candidate requests")
+        what = "pairs" if step.kind is StepKind.SHADOW else "candidate requests"
+        told.append(f"{seen.requests} of {step.samples} {what}")
     if not told and release.step + 1 >= len(release.plan.steps):
         told = missing(release, seen)
     return "waiting for " + "; ".join(told) if told else "about to go on"
@@ -118,6 +131,15 @@ def _gate_ahead(release: Release) -> bool:
         step.kind is StepKind.APPROVE or (step.kind is StepKind.PAUSE and step.duration is None)
         for step in release.plan.steps[release.step :]
     )
+
+
+def _only_copies(release: Release, seen: Situation) -> bool:
+    """Whether a plan with shadow steps has not yet got past its first step with a weight."""
+    plan, stage = release.plan, release.plan.stage_at(release.step)
+    if not plan.shadows:
+        return False
+    weighed = sum(step.kind is StepKind.WEIGHT for step in plan.steps[: stage + 1])
+    return weighed == 0 or (weighed == 1 and stage == release.step and lasts(release, seen))
 
 
 def _soak_left(release: Release, seen: Situation) -> float:

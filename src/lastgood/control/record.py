@@ -7,7 +7,7 @@ from lastgood.control.keeping import DATA_EVENTS, POSTPONED, data_told
 from lastgood.control.moves import Move
 from lastgood.domain.deployment import Failure
 from lastgood.domain.event import EventDraft
-from lastgood.domain.release import Event, Kind, Phase, Release
+from lastgood.domain.release import IN_STEPS, Event, Kind, Phase, Release
 from lastgood.domain.verdict import Finding
 from lastgood.domain.version import Version
 
@@ -27,6 +27,9 @@ EVENT_TYPES: Final = {
     Event.WITHDRAWN: "lastgood.release.aborted",
     Event.OVERDUE: "lastgood.release.stuck",
 }
+
+_SHADOW_TYPES: Final = {Phase.VALIDATING: Event.VALIDATED, Phase.PAUSED: Event.RESUME}
+"""As what the record tells that copies go to a candidate: by the phase before, else as the next step."""
 
 RESTORE_TYPES: Final = {
     Event.ROLL_BACK: "lastgood.quarantine.restore_started",
@@ -83,9 +86,11 @@ def event_of(
     }
     if move.stable is not None:
         data["stable"] = move.stable
-    if after.phase in (Phase.PROGRESSING, Phase.PAUSED):
+    if after.phase in IN_STEPS:
         data["step"] = after.step + 1
         data["weight_percent"] = after.plan.weight_at(after.step) / 100
+    if after.shadows:
+        data["shadow_percent"] = after.plan.shadow_at(after.step) / 100
     if after.returning:
         data.update(target=after.target, evidence=after.evidence, timings=after.timings, blame=after.blame)
     if move.alert is not None:
@@ -99,7 +104,7 @@ def event_of(
     data.update(move.told)
     data.update(evidence or {})
     return EventDraft(
-        type=_type_of(move, after),
+        type=_type_of(before, move, after),
         at=now,
         actor=actor,
         model=after.model,
@@ -110,7 +115,9 @@ def event_of(
     )
 
 
-def _type_of(move: Move, after: Release) -> str:
+def _type_of(before: Release, move: Move, after: Release) -> str:
+    if move.event is Event.SHADOW:
+        return EVENT_TYPES[_SHADOW_TYPES.get(before.phase, Event.ADVANCE)]
     if move.event is not None:
         event = Event.WITHDRAWN if after.phase is Phase.ABORTED else move.event
         restored = RESTORE_TYPES.get(event) if after.kind is Kind.RESTORE else None

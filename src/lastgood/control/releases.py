@@ -1,24 +1,25 @@
 """What a user may ask of releases: start one, steer it, end it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from typing import Final
 
 import msgspec
 
 from lastgood.control.execute import Executor
 from lastgood.control.lookup import deployment_named
-from lastgood.control.moves import Move, advance, migrates, promote, restores_data
+from lastgood.control.moves import Move, advance, migrates, onwards, promote, restores_data
 from lastgood.control.observe import Observer
 from lastgood.control.promotion import missing
 from lastgood.control.readiness import ReadinessWatch
 from lastgood.control.rollback import Rollback, RollbackResult
 from lastgood.control.starting import Order, Starting
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.release import Event, Hold, HoldReason, Phase, Release, Rule
+from lastgood.domain.release import IN_STEPS, MOVING, Event, Hold, HoldReason, Phase, Release, Rule
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import ReleaseStore
 
 _TRIES = 20
-_STEERABLE = (Phase.PROGRESSING, Phase.PAUSED)
+_HELD: Final = frozenset({Phase.PAUSED})
 
 
 class Releases:
@@ -51,13 +52,13 @@ class Releases:
 
     def promote(self, name: str, *, full: bool, actor: str) -> Release:
         """Go to the next step at once, or with ``full`` straight to 100 %. A guardrail that held it is set aside."""
-        deployment, release = self._steered(name, "promote", _STEERABLE)
+        deployment, release = self._steered(name, "promote", IN_STEPS)
         move = self._onwards(deployment, release, f"promoted by {actor}", actor, full=full)
         return self._act(deployment, release, move, actor)
 
     def pause(self, name: str, *, reason: str, actor: str) -> Release:
         """Hold the release where it is; guardrails stay on."""
-        deployment, release = self._steered(name, "pause", (Phase.PROGRESSING,))
+        deployment, release = self._steered(name, "pause", MOVING)
         message = f"paused by {actor}: {reason}" if reason else f"paused by {actor}"
         hold = Hold(HoldReason.PERSON, f"{message} (lastgood resume {name})")
         return self._act(
@@ -69,7 +70,7 @@ class Releases:
 
         Where gateways had taken the candidate out by themselves, they send it traffic again.
         """
-        deployment, release = self._steered(name, "resume", (Phase.PAUSED,))
+        deployment, release = self._steered(name, "resume", _HELD)
         hold = release.hold
         cause = f"resumed by {actor}"
         if hold is not None and hold.reason is HoldReason.APPROVAL:
@@ -81,12 +82,12 @@ class Releases:
             return self._act(deployment, release, self._onwards(deployment, release, cause, actor), actor)
         changes = {"hold": None, **_taken_up(release, self._executor.now(), actor)}
         again = "tries" in changes
-        move = Move(event=Event.RESUME, cause=cause, changes=changes, publish=again)
+        move = Move(event=onwards(release), cause=cause, changes=changes, publish=again)
         return self._act(deployment, release, move, actor)
 
     def approve(self, name: str, *, actor: str) -> Release:
         """Open the gate at which the release waits; the one after a plan's deadline leads straight to 100 %."""
-        deployment, release = self._steered(name, "approve", (Phase.PAUSED,))
+        deployment, release = self._steered(name, "approve", _HELD)
         if release.hold is None or release.hold.reason is not HoldReason.APPROVAL:
             raise LastgoodError(
                 Code.CONFLICT,
@@ -117,10 +118,8 @@ class Releases:
         raise lost
 
     def _abort(self, name: str, reason: str, actor: str) -> Release:
-        deployment, release = self._steered(
-            name, "abort", (Phase.PENDING, Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED)
-        )
-        if release.phase in _STEERABLE or restores_data(release) or migrates(release):
+        deployment, release = self._steered(name, "abort", {Phase.PENDING, Phase.VALIDATING} | IN_STEPS)
+        if release.phase in IN_STEPS or restores_data(release) or migrates(release):
             self._rollback.to_version(name, reason=reason, keep=True, actor=actor, aborting=True)
             return self._releases.release(release.id) or release
         cause = f"aborted by {actor}: {reason}" if reason else f"aborted by {actor}"
@@ -153,7 +152,7 @@ class Releases:
             changes.pop("tries", None)  # nothing is tried any more
         return msgspec.structs.replace(move, changes=changes)
 
-    def _steered(self, name: str, verb: str, phases: tuple[Phase, ...]) -> tuple[Deployment, Release]:
+    def _steered(self, name: str, verb: str, phases: Set[Phase]) -> tuple[Deployment, Release]:
         deployment = deployment_named(self._releases, name)
         release = None if deployment.release is None else self._releases.release(deployment.release)
         if release is None:
@@ -161,6 +160,12 @@ class Releases:
                 Code.CONFLICT,
                 f"No release of {name} is under way, so there is nothing to {verb}.",
                 f"See 'lastgood history {name}'.",
+            )
+        if release.phase not in phases and verb == "resume" and release.plan.stands_at(release.step):
+            raise LastgoodError(
+                Code.CONFLICT,
+                f"Release {release.id} of {name} is {release.phase.value}: its shadow stands, and is not held.",
+                f"To go on to its next step: lastgood promote {name}",
             )
         if release.phase not in phases:
             held = release.phase is Phase.PAUSED

@@ -136,8 +136,8 @@ class Rollback:
         if move is None:
             raise self._no_way_back(deployment)
         if not restores_data(release):
-            if (
-                release.id == 0 or release.phase not in _WITHOUT_TRAFFIC
+            if release.id == 0 or not (
+                release.phase in _WITHOUT_TRAFFIC or release.shadows
             ):  # else the target serves all the time
                 self._check_fits(deployment, move.changes["target"])
         elif release.id == 0:

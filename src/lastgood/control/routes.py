@@ -10,17 +10,14 @@ import msgspec
 from lastgood.control.data_moves import may_load
 from lastgood.control.moves import restores_data
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.release import Phase, Release
-from lastgood.domain.route import Route, Target
+from lastgood.domain.release import IN_STEPS, Phase, Release
+from lastgood.domain.route import Route, Shadow, Target
 from lastgood.domain.version import Version
 from lastgood.settings import Settings
 from lastgood.wire.fleet import HostSpec
 
-_SPLIT = frozenset({Phase.PROGRESSING, Phase.PAUSED})
 _PROMOTED = frozenset({Phase.PROMOTING, Phase.WATCHING, Phase.STUCK})
-_NEEDS_ITS_HOST = frozenset(
-    {Phase.PENDING, Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.WATCHING}
-)
+_NEEDS_ITS_HOST = IN_STEPS | {Phase.PENDING, Phase.VALIDATING, Phase.PROMOTING, Phase.WATCHING}
 
 
 @lru_cache(maxsize=65_536)
@@ -68,8 +65,9 @@ def route_for(
 ) -> Route:
     """Return the route of ``deployment``; ``standby`` is its last good version where that finds the data that it needs.
 
-    A candidate is routed only while its release progresses or is paused. Once it is stable, its release is named until
-    the watch is over, so that what it answers counts for it. The version that a rollback
+    A candidate is routed only while its release progresses or is paused; in a shadow step it is the route's shadow and
+    nothing else. Once it is stable, its release is named until the watch is over, so that what it answers counts for it,
+    and in the watch the standby shadows it. The version that a rollback
     leaves is in no role, not even standby, until the rollback is settled; nor is one that cannot read the data as it is.
     """
 
@@ -84,9 +82,10 @@ def route_for(
             socket=host_socket(run, deployment.model, number),
         )
 
-    split = release is not None and release.phase in _SPLIT
+    split = release is not None and release.phase in IN_STEPS and not release.shadows
     watched = release is not None and _is_watched(release)
     leaving = release.version if release is not None and release.returning and not release.terminal else None
+    aside = None if standby == leaving or _left_behind(deployment, release) else target(standby)
     return Route(
         deployment=deployment.name,
         model=deployment.model,
@@ -97,12 +96,34 @@ def route_for(
         release=release.id if release is not None and (split or watched) else None,
         stage=0 if release is None or not (split or watched) else _stage(release, watched=watched),
         tries=release.tries if release is not None and split else 0,
-        standby=None if standby == leaving or _left_behind(deployment, release) else target(standby),
+        standby=aside,
         held=release is not None
         and not release.terminal
         and release.data is not None
         and release.data.held is not None,
+        shadow=None if release is None else _shadow(release, target(release.version), aside),
+        columns=() if release is None else _columns(release),
     )
+
+
+def _shadow(release: Release, candidate: Target | None, standby: Target | None) -> Shadow | None:
+    """Return who answers copies: the candidate in a shadow step, the version before in the watch, else nobody."""
+    plan = release.plan
+    if release.shadows and candidate is not None:
+        stage, rate = plan.stage_at(release.step), plan.shadow_at(release.step)
+        return Shadow(target=candidate, rate=rate, release=release.id, stage=stage, arm="candidate")
+    watching = release.phase is Phase.WATCHING and _is_watched(release)
+    if watching and standby is not None and plan.watch_shadow:
+        rate, stage = plan.watch_shadow, plan.pair_stage
+        return Shadow(target=standby, rate=rate, release=release.id, stage=stage, arm="stable")
+    return None
+
+
+def _columns(release: Release) -> tuple[str, ...]:
+    """Return the inputs by which the plan tells requests apart, while any of them are counted."""
+    if release.phase not in IN_STEPS and not _is_watched(release):
+        return ()
+    return tuple(dict.fromkeys(name for one in release.plan.guardrails for name in one.slices))
 
 
 def _is_watched(release: Release) -> bool:
@@ -127,8 +148,10 @@ def _stage(release: Release, *, watched: bool) -> int:
 
 
 def without_candidate(route: Route) -> Route:
-    """Return the route with stable alone."""
-    return msgspec.structs.replace(route, candidate=None, weight=0, release=None, stage=0, tries=0)
+    """Return the route with stable alone, and nobody who answers copies."""
+    return msgspec.structs.replace(
+        route, candidate=None, weight=0, release=None, stage=0, tries=0, shadow=None
+    )
 
 
 def needed_versions(deployment: Deployment, release: Release | None, last_good: int | None) -> list[int]:

@@ -12,7 +12,8 @@ from lastgood.control.registry import Registry
 from lastgood.domain.change import Change
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.event import EventDraft
-from lastgood.domain.plan import Plan, Strategy, built_in
+from lastgood.domain.plan import Plan, Strategy
+from lastgood.domain.plan_built_in import built_in
 from lastgood.domain.release import Override, Release
 from lastgood.domain.version import Version, check_name
 from lastgood.errors import Code, LastgoodError

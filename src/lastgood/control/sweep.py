@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 
 from lastgood.control.counted import life_of, living
 from lastgood.control.measuring import Measuring
-from lastgood.domain.release import Phase, Release
+from lastgood.domain.release import IN_STEPS, Phase, Release
 from lastgood.errors import LastgoodError
 from lastgood.ports import Reports, Router
 
 logger = logging.getLogger(__name__)
-_NEEDS_COUNTS = (Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.WATCHING)
+_NEEDS_COUNTS = IN_STEPS | {Phase.PROMOTING, Phase.WATCHING}
 
 
 class Sweeper:

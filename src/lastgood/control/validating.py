@@ -73,7 +73,7 @@ def _begin(release: Release, seen: Situation) -> Move:
     if release.plan.strategy is Strategy.ALL_AT_ONCE or not release.plan.steps:
         return promote(release, seen, "validated; the plan promotes at once", rule=Rule.AT_ONCE)
     return Move(
-        event=Event.VALIDATED,
+        event=Event.SHADOW if release.plan.shadow_at(0) else Event.VALIDATED,
         cause="loaded, verified and warm" + _answered(seen),
         changes={
             "step": 0,

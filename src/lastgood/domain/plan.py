@@ -6,7 +6,6 @@ from typing import Final
 import msgspec
 
 from lastgood.domain.kpi import KpiTerms
-from lastgood.domain.route import FULL_WEIGHT
 
 
 class Strategy(StrEnum):
@@ -74,20 +73,23 @@ class UnitsChoice(StrEnum):
 class StepKind(StrEnum):
     """What a step does."""
 
+    SHADOW = "shadow"
     WEIGHT = "weight"
     PAUSE = "pause"
     APPROVE = "approve"
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One step. ``weight`` in basis points; ``duration`` in seconds (None for a pause without end).
+    """One step. ``weight`` and ``rate`` in basis points; ``duration`` in seconds (None for one that a person ends).
 
     A weight step is over when both its duration has passed and the candidate has answered at least
-    ``samples`` requests in it.
+    ``samples`` requests in it. In a shadow step the candidate answers copies of ``rate`` of the requests, to nobody;
+    its ``samples`` are pairs of a request and its copy.
     """
 
     kind: StepKind
     weight: int = 0
+    rate: int = 0
     duration: float | None = 0.0
     samples: int = 0
     message: str = ""
@@ -215,11 +217,15 @@ class DrillPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a release runs. Durations are seconds, ``false_rollback_rate`` is a probability per release.
 
-    ``deadline`` bounds the time from the first traffic until promotion; ``rollback_deadline`` and
+    ``deadline`` bounds the time from the first step, or from the end of a standing shadow, until promotion;
+    ``rollback_deadline`` and
     ``promote_deadline`` bound how long a route change may stay unacknowledged; ``validate_deadline``
     how long the candidate may take to load and warm up. ``soak`` is the least time from the first traffic until
     promotion. With ``promote_when`` proven, ``false_promotion_rate`` is the chance that a candidate that is worse by
     the proof margin or more is promoted.
+
+    In the watch the version before answers copies of ``watch_shadow`` (basis points, 0 for none) of the requests;
+    ``watch_run_length`` is the mean time between two false alarms of what is judged on them.
     """
 
     strategy: Strategy = Strategy.CANARY
@@ -231,6 +237,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     soak: float = 0.0
     units: UnitsChoice = UnitsChoice.AUTO
     watch: float = 0.0
+    watch_shadow: int = 100
+    watch_run_length: float = 30 * 86_400.0
     deadline: float = 7 * 86_400.0
     on_deadline: OnDeadline = OnDeadline.HOLD
     validate_deadline: float = 120.0
@@ -245,54 +253,45 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         stage = self.stage_at(step)
         return self.steps[stage].weight if stage >= 0 else 0
 
+    def shadow_at(self, step: int) -> int:
+        """Return the rate of copies in force at ``step``: that of the last shadow step, 0 once there is a weight."""
+        stage = self.stage_at(step)
+        return self.steps[stage].rate if stage >= 0 else 0
+
+    def stands_at(self, step: int) -> bool:
+        """Whether ``step`` is a standing shadow: only a person ends it, and no deadline."""
+        return (
+            step < len(self.steps)
+            and self.steps[step].kind is StepKind.SHADOW
+            and self.steps[step].duration is None
+        )
+
+    @property
+    def shadows(self) -> bool:
+        """Whether any step sends copies to the candidate."""
+        return any(step.kind is StepKind.SHADOW for step in self.steps)
+
     @property
     def watch_stage(self) -> int:
         """The stage after the last step's: the promoted version alone is counted in it."""
         return len(self.steps)
 
+    @property
+    def pair_stage(self) -> int:
+        """The stage after the watch's: requests of the promoted version and their copies are counted in it."""
+        return self.watch_stage + 1
+
+    def pairs_at(self, stage: int) -> bool:
+        """Whether what is counted in ``stage`` are pairs: requests and their copies."""
+        shadow = 0 <= stage < len(self.steps) and self.steps[stage].kind is StepKind.SHADOW
+        return shadow or stage == self.pair_stage
+
     def stage_at(self, step: int) -> int:
-        """Return the index of the weight step in force at ``step``, -1 before the first."""
+        """Return the index of the weight or shadow step in force at ``step``, -1 before the first."""
         for index in range(min(step, len(self.steps) - 1), -1, -1):
-            if self.steps[index].kind is StepKind.WEIGHT:
+            if self.steps[index].kind in (StepKind.WEIGHT, StepKind.SHADOW):
                 return index
         return -1
-
-
-def _canary_steps() -> tuple[Step, ...]:
-    return tuple(
-        Step(kind=StepKind.WEIGHT, weight=percent * 100, duration=minutes * 60.0, samples=samples)
-        for percent, minutes, samples in ((5, 5, 200), (25, 5, 500), (50, 5, 500))
-    )
-
-
-def _switch_steps() -> tuple[Step, ...]:
-    return (Step(kind=StepKind.WEIGHT, weight=FULL_WEIGHT, duration=300.0, samples=200),)
-
-
-def default_guardrails(strategy: Strategy) -> tuple[Guardrail, ...]:
-    """Return the guardrails of a plan that names none.
-
-    A strategy that leaves stable without traffic has nothing to compare with, so it adds a hard limit on
-    the error rate.
-    """
-    limit = None if strategy is Strategy.CANARY else 0.05
-    return (
-        Guardrail(name="health", metric=Metric.HEALTH),
-        Guardrail(name="errors", metric=Metric.ERRORS, share=0.6, maximum=limit),
-        Guardrail(name="invalid_output", metric=Metric.INVALID_OUTPUT, share=0.4, maximum=limit),
-    )
-
-
-def built_in(strategy: Strategy) -> Plan:
-    """Return the plan that runs when a person gives none."""
-    steps: dict[Strategy, tuple[Step, ...]] = {
-        Strategy.CANARY: _canary_steps(),
-        Strategy.BLUE_GREEN: _switch_steps(),
-        Strategy.ALL_AT_ONCE: (),
-    }
-    return Plan(
-        strategy=strategy, steps=steps[strategy], guardrails=default_guardrails(strategy), watch=600.0
-    )
 
 
 MAX_STEPS: Final = 100

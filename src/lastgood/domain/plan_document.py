@@ -22,6 +22,36 @@ from lastgood.domain.plan_quantity import UNTIL_RESUMED, Duration, Pause, Percen
 MAX_CHANNELS: Final = 20
 
 
+class ShadowStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sends copies of requests to the candidate, which answers them to nobody. Over when both its time and its pairs are reached."""
+
+    shadow: Annotated[
+        Weight,
+        means(
+            "The share of the requests that are copied, from 0.01% to 100%. A whole number is percent too. Shadow steps "
+            "come before the first step with a weight.",
+            None,
+            "10%",
+            "0.5%",
+        ),
+    ]
+    duration: Annotated[
+        Pause | None,
+        means(
+            "How long the step lasts at least; 'until resumed' makes a standing shadow, which 'lastgood promote' ends and "
+            "no deadline.",
+            "0s",
+            "1h",
+            UNTIL_RESUMED,
+        ),
+    ] = msgspec.field(default=None, name="for")
+    samples: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000_000),
+        means("Pairs of a request and its copy that both versions must have answered in this step."),
+    ] = 0
+
+
 class WeightStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sends a share of the traffic to the candidate. Over when both its time and its samples are reached."""
 
@@ -70,7 +100,8 @@ class ApproveStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ]
 
 
-STEP_KINDS: Final[dict[str, type[WeightStep | PauseStep | ApproveStep]]] = {
+STEP_KINDS: Final[dict[str, type[ShadowStep | WeightStep | PauseStep | ApproveStep]]] = {
+    "shadow": ShadowStep,
     "weight": WeightStep,
     "pause": PauseStep,
     "approve": ApproveStep,
@@ -169,7 +200,11 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     soak: Annotated[
         Duration | None,
-        means("The least time from the first traffic until promotion; shorter than 'deadline'.", "0s", "10m"),
+        means(
+            "The least time from the first traffic until promotion; shorter than 'deadline'. Copies are no traffic.",
+            "0s",
+            "10m",
+        ),
     ] = None
     units: Annotated[
         UnitsChoice,
@@ -188,10 +223,31 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "1h",
         ),
     ] = None
+    watch_shadow: Annotated[
+        Percent | None,
+        means(
+            "The share of the requests of which, during the watch, the version before answers copies, to nobody: at least "
+            "0.01%, or 0% for none.",
+            "1%",
+            "0.1%",
+            "0%",
+        ),
+    ] = None
+    watch_run_length: Annotated[
+        Duration | None,
+        means(
+            "The mean time between two false alarms of what is judged on the copies of the watch.",
+            "30d",
+            "7d",
+        ),
+    ] = None
     deadline: Annotated[
         Duration | None,
         means(
-            "The longest time from the first traffic until promotion; longer than the steps take.", "7d", "2h"
+            "The longest time from the first step until promotion; longer than the steps take. Behind a standing shadow "
+            "it begins when that ends.",
+            "7d",
+            "2h",
         ),
     ] = None
     on_deadline: Annotated[

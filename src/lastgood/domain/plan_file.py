@@ -1,16 +1,13 @@
 """From the text of a plan file to a :class:`~lastgood.domain.plan.Plan`, or to an error with its line.
 
 Belongs here: reading the document, and the rules that span several keys; those of guardrails are in
-:mod:`lastgood.domain.plan_guardrail_rules`, those of data in :mod:`lastgood.domain.plan_data`. What a single key may hold is in :mod:`lastgood.domain.plan_document`;
+:mod:`lastgood.domain.plan_guardrail_rules`, those of steps in :mod:`lastgood.domain.plan_steps`, those of data in :mod:`lastgood.domain.plan_data`. What a single key may hold is in :mod:`lastgood.domain.plan_document`;
 the wording of what is wrong with one is in :mod:`lastgood.domain.plan_faults`.
 """
-
-from typing import Any
 
 from lastgood.domain.channel import check_channel
 from lastgood.domain.placed_yaml import Placed, read_placed_yaml
 from lastgood.domain.plan import (
-    MAX_STEPS,
     Channel,
     Guardrail,
     OnFail,
@@ -19,20 +16,14 @@ from lastgood.domain.plan import (
     Step,
     StepKind,
     Strategy,
-    built_in,
 )
+from lastgood.domain.plan_built_in import built_in
 from lastgood.domain.plan_data import read_data
-from lastgood.domain.plan_document import (
-    MAX_CHANNELS,
-    STEP_KINDS,
-    ApproveStep,
-    PauseStep,
-    PlanDocument,
-    WeightStep,
-)
+from lastgood.domain.plan_document import MAX_CHANNELS, PlanDocument
 from lastgood.domain.plan_drill import read_drill
-from lastgood.domain.plan_faults import decode_part, unknown_key
+from lastgood.domain.plan_faults import decode_part
 from lastgood.domain.plan_guardrail_rules import compares, read_guardrails
+from lastgood.domain.plan_steps import read_steps
 from lastgood.domain.route import FULL_WEIGHT
 from lastgood.errors import LastgoodError
 
@@ -46,9 +37,9 @@ def parse_plan(text: str, *, source: str = "plan.yaml") -> Plan:
     placed = read_placed_yaml(text, source)
     document = decode_part(placed, placed.value, PlanDocument, "$")
     fallback = built_in(document.strategy)
-    steps = fallback.steps if document.steps is None else _steps(placed, document.steps)
-    if document.steps is not None:
-        _check_strategy(placed, document.strategy, steps)
+    steps = (
+        fallback.steps if document.steps is None else read_steps(placed, document.strategy, document.steps)
+    )
     guardrails = read_guardrails(placed, document.strategy, document.guardrails)
     if document.promote_when is PromoteWhen.PROVEN:
         _check_provable(placed, document.strategy, steps, guardrails)
@@ -63,6 +54,8 @@ def parse_plan(text: str, *, source: str = "plan.yaml") -> Plan:
         soak=_soak(placed, document, deadline, fallback.soak),
         units=document.units,
         watch=fallback.watch if document.watch is None else float(document.watch),
+        watch_shadow=_watch_shadow(placed, document, fallback.watch_shadow),
+        watch_run_length=_positive(placed, document, "watch_run_length", fallback.watch_run_length),
         deadline=deadline,
         on_deadline=document.on_deadline,
         validate_deadline=_positive(placed, document, "validate_deadline", fallback.validate_deadline),
@@ -72,75 +65,6 @@ def parse_plan(text: str, *, source: str = "plan.yaml") -> Plan:
         data=read_data(placed, document.strategy, document.data),
         drill=read_drill(placed, document.drill),
     )
-
-
-# --- steps --------------------------------------------------------------------------------------------
-
-
-def _steps(placed: Placed, given: list[Any]) -> tuple[Step, ...]:
-    if len(given) > MAX_STEPS:
-        message = f"There are {len(given)} steps; a plan has at most {MAX_STEPS}."
-        raise placed.refusal(f"$.steps[{MAX_STEPS}]", message, "Use fewer, longer steps.")
-    steps = tuple(_step(placed, value, f"$.steps[{index}]") for index, value in enumerate(given))
-    highest = 0
-    for index, step in enumerate(steps):
-        if step.kind is not StepKind.WEIGHT:
-            continue
-        if step.weight < highest:
-            message = f"The weight falls from {_percent(highest)} to {_percent(step.weight)}."
-            next_step = "Weights stay or grow from step to step; going back is what a rollback does."
-            raise placed.refusal(f"$.steps[{index}].weight", message, next_step)
-        highest = step.weight
-    return steps
-
-
-def _step(placed: Placed, value: object, path: str) -> Step:
-    kinds = [key for key in STEP_KINDS if isinstance(value, dict) and key in value]
-    if not kinds and isinstance(value, dict) and value:
-        key = next(iter(value))
-        raise unknown_key(placed, path, key, [*STEP_KINDS])
-    if len(kinds) != 1:
-        both = f"This step is {' and '.join(kinds)} at once." if kinds else "This is not a step."
-        raise placed.refusal(path, both, "Give each step exactly one of: weight, pause, approve.")
-    document = decode_part(placed, value, STEP_KINDS[kinds[0]], path)
-    match document:
-        case WeightStep():
-            seconds = float(document.duration or 0.0)
-            return Step(
-                kind=StepKind.WEIGHT, weight=int(document.weight), duration=seconds, samples=document.samples
-            )
-        case PauseStep():
-            if document.pause.seconds == 0:
-                message = "A pause of no time is no pause."
-                raise placed.refusal(f"{path}.pause", message, "Give a time, or write 'until resumed'.")
-            return Step(kind=StepKind.PAUSE, duration=document.pause.seconds)
-        case ApproveStep():
-            return Step(kind=StepKind.APPROVE, message=document.approve)
-
-
-def _check_strategy(placed: Placed, strategy: Strategy, steps: tuple[Step, ...]) -> None:
-    traffic = [index for index, step in enumerate(steps) if step.kind is StepKind.WEIGHT]
-    if strategy is Strategy.ALL_AT_ONCE:
-        if steps:
-            message = "The strategy all_at_once has no steps."
-            raise placed.refusal("$.steps", message, "Remove them, or use canary.", at_key=True)
-        return
-    if not steps:
-        message = f"The strategy {strategy.value} needs steps, and the list is empty."
-        next_step = "Remove the key for the built-in steps, or use all_at_once."
-        raise placed.refusal("$.steps", message, next_step)
-    if strategy is Strategy.CANARY and not traffic:
-        message = "No step sends traffic to the candidate, so nothing would be measured before promotion."
-        raise placed.refusal("$.steps", message, "Add a step such as 'weight: 5%', or use blue_green.")
-    if strategy is Strategy.BLUE_GREEN and len(traffic) > 1:
-        message = "The strategy blue_green moves all traffic at once; this is its second traffic step."
-        raise placed.refusal(f"$.steps[{traffic[1]}].weight", message, "Keep one, or use canary.")
-    if strategy is Strategy.BLUE_GREEN and traffic and steps[traffic[0]].weight != FULL_WEIGHT:
-        message = "The strategy blue_green moves all traffic at once."
-        raise placed.refusal(f"$.steps[{traffic[0]}].weight", message, "Write 100%, or use canary.")
-
-
-# --- the rest -----------------------------------------------------------------------------------------
 
 
 def _rate(placed: Placed, document: PlanDocument, key: str, default: float) -> float:
@@ -192,6 +116,16 @@ def _deadline(placed: Placed, document: PlanDocument, steps: tuple[Step, ...], d
     return deadline
 
 
+def _watch_shadow(placed: Placed, document: PlanDocument, default: int) -> int:
+    if document.watch_shadow is None:
+        return default
+    points = round(float(document.watch_shadow) * FULL_WEIGHT, 6)
+    if points != int(points):
+        message = f"A watch_shadow of {points / 100:g}% is not possible."
+        raise placed.refusal("$.watch_shadow", message, "Write 0%, or from 0.01% to 100% with two decimals.")
+    return int(points)
+
+
 def _positive(placed: Placed, document: PlanDocument, key: str, default: float) -> float:
     given = getattr(document, key)
     if given is not None and given <= 0:
@@ -212,7 +146,3 @@ def _channels(placed: Placed, document: PlanDocument) -> tuple[Channel, ...]:
             path = f"$.notify[{index}]" + (f".{field}" if field else "")
             raise placed.refusal(path, error.message, error.next_step) from None
     return tuple(found)
-
-
-def _percent(weight: int) -> str:
-    return f"{weight / 100:g}%"

@@ -18,8 +18,8 @@ from lastgood.domain.plan import (
     MarginKind,
     Metric,
     Strategy,
-    default_guardrails,
 )
+from lastgood.domain.plan_built_in import default_guardrails
 from lastgood.domain.plan_guardrails import (
     COUNTER_PATTERN,
     MAX_QUANTILES,

@@ -66,11 +66,11 @@ def parse_weight(given: object) -> int:
     :raises LastgoodError: ``invalid`` for 0, for more than 100 %, and for more than two decimals.
     """
     whole = isinstance(given, int) and not isinstance(given, bool)
-    points = (Decimal(str(given)) if whole else _percent(given, "a weight")) * 100
+    points = (Decimal(str(given)) if whole else _percent(given, "a share of the traffic")) * 100
     if not 0 < points <= FULL_WEIGHT or points != int(points):
         raise LastgoodError(
             Code.INVALID,
-            f"The weight {_shown(given)} is not possible.",
+            f"The share {_shown(given)} is not possible.",
             "Write a share of the traffic from 0.01% to 100% with at most two decimals, such as 5%.",
         )
     return int(points)

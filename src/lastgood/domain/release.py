@@ -22,6 +22,7 @@ class Phase(StrEnum):
 
     PENDING = "pending"
     VALIDATING = "validating"
+    SHADOWING = "shadowing"
     PROGRESSING = "progressing"
     PAUSED = "paused"
     PROMOTING = "promoting"
@@ -38,7 +39,8 @@ class Event(StrEnum):
 
     START = "start"  # the controller took it up
     VALIDATED = "validated"  # the candidate's host is loaded, verified and warm
-    ADVANCE = "advance"  # the present step is over
+    SHADOW = "shadow"  # copies of requests go to the candidate: in the next step, or on after a pause
+    ADVANCE = "advance"  # the present step is over, and the next one sends no copies
     HOLD = "hold"  # a pause step, an approval, a guardrail that holds, or a person
     RESUME = "resume"  # the pause is over, or a person says go on
     APPROVE = "approve"  # a person opened the gate
@@ -54,6 +56,12 @@ class Event(StrEnum):
 
 TERMINAL: Final = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.ABORTED})
 
+MOVING: Final = frozenset({Phase.SHADOWING, Phase.PROGRESSING})
+"""Phases in which the plan's steps follow one another by themselves."""
+
+IN_STEPS: Final = MOVING | {Phase.PAUSED}
+"""Phases in which a step of the plan is in force, and the candidate has traffic or copies by it."""
+
 _TABLE: Final[dict[Phase, dict[Event, Phase]]] = {
     Phase.PENDING: {
         Event.START: Phase.VALIDATING,
@@ -61,12 +69,22 @@ _TABLE: Final[dict[Phase, dict[Event, Phase]]] = {
         Event.ROLL_BACK: Phase.ROLLING_BACK,
     },
     Phase.VALIDATING: {
+        Event.SHADOW: Phase.SHADOWING,
         Event.VALIDATED: Phase.PROGRESSING,
         Event.PROMOTE: Phase.PROMOTING,
         Event.ABORT: Phase.ABORTED,
         Event.ROLL_BACK: Phase.ROLLING_BACK,
     },
+    Phase.SHADOWING: {
+        Event.SHADOW: Phase.SHADOWING,
+        Event.ADVANCE: Phase.PROGRESSING,
+        Event.HOLD: Phase.PAUSED,
+        Event.PROMOTE: Phase.PROMOTING,
+        Event.ABORT: Phase.ROLLING_BACK,
+        Event.ROLL_BACK: Phase.ROLLING_BACK,
+    },
     Phase.PROGRESSING: {
+        Event.SHADOW: Phase.SHADOWING,
         Event.ADVANCE: Phase.PROGRESSING,
         Event.HOLD: Phase.PAUSED,
         Event.PROMOTE: Phase.PROMOTING,
@@ -75,6 +93,7 @@ _TABLE: Final[dict[Phase, dict[Event, Phase]]] = {
     },
     Phase.PAUSED: {
         Event.RESUME: Phase.PROGRESSING,
+        Event.SHADOW: Phase.SHADOWING,
         Event.APPROVE: Phase.PROGRESSING,
         Event.PROMOTE: Phase.PROMOTING,
         Event.ABORT: Phase.ROLLING_BACK,
@@ -218,6 +237,11 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     data: DataProgress | None = None
     evidence: dict[str, Any] = {}
     timings: dict[str, float] = {}
+
+    @property
+    def shadows(self) -> bool:
+        """Whether the step in force sends the candidate copies of requests, and nothing else."""
+        return self.phase in IN_STEPS and self.plan.shadow_at(self.step) > 0
 
     @property
     def terminal(self) -> bool:

@@ -61,7 +61,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def targets(self) -> tuple[Target, ...]:
         """Every version that may be asked for by number, stable first, without repeats."""
         found: list[Target] = []
-        for target in (self.stable, self.candidate, self.standby):
+        shadow = None if self.shadow is None else self.shadow.target
+        for target in (self.stable, self.candidate, self.standby, shadow):
             if target is not None and all(target.version != other.version for other in found):
                 found.append(target)
         return tuple(found)

@@ -4,7 +4,8 @@ from lastgood.bootstrap import Services
 from lastgood.control.release_report import ReleaseReport
 from lastgood.control.starting import Order
 from lastgood.control.views import ReleaseView
-from lastgood.domain.plan import Plan, built_in
+from lastgood.domain.plan import Plan
+from lastgood.domain.plan_built_in import built_in
 from lastgood.domain.plan_file import parse_plan
 from lastgood.errors import Code, LastgoodError
 from lastgood.web.bodies import EvidenceQuery, ReleaseOrder
