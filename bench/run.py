@@ -18,6 +18,7 @@ BENCHES = {
     "footprint": "memory, and start to first answer",
     "throughput": "requests a second and latency, against the same work written by hand",
     "predictions": "requests a second with the prediction log on, against the same gateway with it off",
+    "join": "labels joined in a large prediction log: memory, and labels a second",
     "mlflow_serve": "requests a second, against mlflow models serve",
     "data": "capturing and putting back data, against each source's own tool; what clients notice",
     "controller": "a turn of the controller with hundreds of releases of ten guardrails each, all with news",

@@ -197,6 +197,17 @@ def test_predictions_are_dropped_by_size(log: PredictionLog) -> None:
     assert pages * size < before.bytes
 
 
+def test_copies_count_for_the_size(log: PredictionLog) -> None:
+    """A bound on the bytes holds whatever takes them: answers of copies drive out the oldest like any other."""
+    copy = Copy(version=3, status=200, seconds=0.1, answer=b"x" * 4_000)
+    log.add([msgspec.structs.replace(plain(f"{number:05}"), copy=copy) for number in range(3_000)])
+    held = log.counts().bytes
+    assert held > 3_000 * 4_000
+    log.drop(0.0, held // 2)
+    assert log.counts().bytes <= held // 2
+    assert log.find(["00000", "02999"]).keys() == {"02999"}
+
+
 def test_one_call_drops_no_more_than_it_may(log: PredictionLog) -> None:
     """A bound on the rows of one call bounds how long it takes."""
     log.add([plain(f"{number:05}") for number in range(6_000)])
