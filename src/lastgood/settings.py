@@ -65,6 +65,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_in_flight: Annotated[
         int, Meta(description="requests per worker and host; more is answered 503 at once", extra=_SERVING)
     ] = 2_048
+    max_copies_in_flight: Annotated[
+        int,
+        Meta(
+            description="requests per worker with a copy for a shadow; more have none, and are counted",
+            extra=_SERVING,
+        ),
+    ] = 64
+    max_copies_bytes: Annotated[
+        int, Meta(description="of the bodies of these requests, per worker", extra=_SERVING)
+    ] = 16 * 1024 * 1024
     api_host: Annotated[
         str, Meta(description="where the control API and /metrics listen", extra=_CONTROL)
     ] = "127.0.0.1"
@@ -106,6 +116,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             extra=_TRUST,
         ),
     ] = False
+    metric_hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="hosts that a plan's custom metrics may ask, beside this machine", extra=_TRUST),
+    ] = ()
     data: Annotated[
         dict[str, dict[str, Any]],
         Meta(description="tables [data.NAME] with a provider and its options", extra=_DATA),
@@ -182,7 +196,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 _FROM_FILE: Final = frozenset(Settings.__struct_fields__) - {"home"}
-_ONLY_FROM_FILE: Final = frozenset({"data", "feedback", "notify", "trusted_types"})
+_ONLY_FROM_FILE: Final = frozenset({"data", "feedback", "notify", "trusted_types", "metric_hosts"})
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

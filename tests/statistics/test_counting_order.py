@@ -13,7 +13,8 @@ from lastgood.domain.deployment import Role
 from lastgood.domain.plan import Guardrail, Margin, Metric, Plan
 from lastgood.domain.traffic import Baseline
 from lastgood.gateway.firsts import ERRORS
-from lastgood.gateway.telemetry import Telemetry, bucket_of
+from lastgood.gateway.tally import bucket_of
+from lastgood.gateway.telemetry import Telemetry
 
 ALPHA = 0.05
 PLAN = Plan(

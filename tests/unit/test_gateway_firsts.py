@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from lastgood.domain.deployment import Role
 from lastgood.domain.traffic import MAX_KEYS, Firsts
 from lastgood.gateway.firsts import FirstBad
-from lastgood.gateway.telemetry import KEYS_KEPT, Telemetry, bucket_of
+from lastgood.gateway.tally import bucket_of
+from lastgood.gateway.telemetry import KEYS_KEPT, Telemetry
 
 REQUESTS = st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=60)
 

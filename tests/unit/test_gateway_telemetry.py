@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastgood.domain.deployment import Role
-from lastgood.gateway.telemetry import STAGES_KEPT, Telemetry, bucket_of
+from lastgood.gateway.tally import bucket_of
+from lastgood.gateway.telemetry import STAGES_KEPT, Telemetry
 
 
 @given(st.integers(1, 10**13))

@@ -65,3 +65,4 @@ class Role(StrEnum):
     STABLE = "stable"
     CANDIDATE = "candidate"
     STANDBY = "standby"
+    SHADOW = "shadow"

@@ -2,7 +2,8 @@
 
 from lastgood.gateway.firsts import ERRORS, INVALID, TIMEOUTS
 from lastgood.gateway.flight import Flight
-from lastgood.gateway.telemetry import Telemetry, bucket_of
+from lastgood.gateway.tally import bucket_of
+from lastgood.gateway.telemetry import Telemetry
 
 
 class Account:

@@ -87,7 +87,7 @@ class Admission:
                 raise RefusedError(409, f"version {endpoint.number} was withdrawn while it was asked")
             launch(endpoint.kind, direct, body, now, deliver, direct=True, key=mark, given=given)
             return
-        lane, split = route.stable, route.split
+        lane, split, pair = route.stable, route.split, None
         if split is not None and self._takes_part(split, now):
             if key is None:
                 point = random()  # noqa: S311 - a draw, not a secret
@@ -95,9 +95,13 @@ class Admission:
                 hashed = hash_of(split.release, key)
                 point, mark = point_at(hashed), mark_of(hashed)
             lane = split.candidate if takes_candidate(point, split.weight) else split.stable
+        elif route.shadow is not None and lane is not None:
+            pair = self._dispatcher.copies.draw(route.shadow, len(body))
+            if pair is not None and key is not None:
+                mark = mark_of(hash_of(pair.shadow.release, key))
         if lane is None:
             raise RefusedError(503, f"deployment {route.deployment} has no stable version yet")
-        launch(endpoint.kind, lane, body, now, deliver, direct=False, key=mark, given=given)
+        launch(endpoint.kind, lane, body, now, deliver, direct=False, key=mark, given=given, pair=pair)
 
     def _takes_part(self, split: Split, now: int) -> bool:
         """Whether a request that comes now belongs to an arm. If not, plain stable answers.

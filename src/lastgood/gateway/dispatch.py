@@ -2,9 +2,9 @@
 
 The rules: whatever goes wrong on the candidate, stable answers the same bytes within the caller's
 deadline; a request that named its version goes nowhere else; a version that leaves the route
-loses its flights at once; while a deployment is held, its flights wait. A candidate's connection that is lost is one error of the candidate, however many
-requests were on it: they failed together, and the tests of a release take requests for independent. A host
-that ends again and again is convicted by the health guardrail, which counts its exits.
+loses its flights at once; while a deployment is held, its flights wait. A candidate's connection that is lost is one
+error of the candidate, however many requests were on it: they failed together, and the tests of a release take requests
+for independent. A host that ends again and again is convicted by the health guardrail, which counts its exits.
 """
 
 import time
@@ -14,19 +14,20 @@ from typing import Final
 from lastgood.domain.deployment import Role
 from lastgood.gateway.account import Account
 from lastgood.gateway.answers import problem
+from lastgood.gateway.copies import FIRST_IDENTIFIER, Copies, never, soon
 from lastgood.gateway.flight import Flight
 from lastgood.gateway.ids import Ids
 from lastgood.gateway.links import Connection
+from lastgood.gateway.pairs import Pair
 from lastgood.gateway.recording import Recording
-from lastgood.gateway.table import Lane, LiveRoute, Table
-from lastgood.gateway.telemetry import Tally, Telemetry, bucket_of
+from lastgood.gateway.table import Lane, Table
+from lastgood.gateway.tally import bucket_of
+from lastgood.gateway.telemetry import Telemetry
 from lastgood.gateway.ways import Ways
 from lastgood.settings import Settings
-from lastgood.wire.frames import Counts, Request, Status
+from lastgood.wire.frames import CALLERS_FAULT, Counts, Request, Status
 
-_IDENTIFIERS: Final = 1 << 32
 _LOSSES_MAX: Final = 4  # a request that ended its host twice is not tried on a third one
-_CALLERS_FAULT: Final = {Status.BAD_INPUT: 400, Status.TOO_LARGE: 413}
 _EMPTY: Final = Table(0, {})
 _monotonic_ns = time.monotonic_ns
 
@@ -35,9 +36,16 @@ class Dispatcher:
     """All flights of one worker, in the order in which they arrived."""
 
     def __init__(
-        self, settings: Settings, telemetry: Telemetry, ids: Ids, recording: Recording | None = None
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        ids: Ids,
+        recording: Recording | None = None,
+        *,
+        lease_holds: Callable[[], bool] = never,
+        later: Callable[[Callable[[], None]], None] = soon,
     ) -> None:
-        """Start with no route. What is answered goes to ``recording`` if there is one."""
+        """Start with no route. What is answered goes to ``recording``; copies are as :class:`Copies` has them."""
         self.table = _EMPTY
         self.flights: dict[int, Flight] = {}
         self._telemetry = telemetry
@@ -45,6 +53,9 @@ class Dispatcher:
         self._record = None if recording is None else recording.add
         self._account = Account(telemetry)
         self._ways = Ways(settings, self._account, fail=self._fail, withdraw=self._withdraw)
+        self.copies = Copies(
+            settings, self._ways, telemetry, record=self._record, lease_holds=lease_holds, later=later
+        )
         self._next = 0
         self._cap = self._ways.cap
 
@@ -61,41 +72,32 @@ class Dispatcher:
         direct: bool,
         key: int | None = None,
         given: bytes | None = None,
+        pair: Pair | None = None,
     ) -> None:
         """Send a request to ``lane``; ``deliver`` is called with its flight once, when it is answered.
 
-        ``given`` is the id that the caller gave it; ``key`` is as :class:`~lastgood.gateway.flight.Flight` has it.
+        ``given`` is the id that the caller gave it; ``key`` and ``pair`` are those of :class:`~lastgood.gateway.flight.Flight`.
         """
         asked = kind is Request.METADATA
-        tally = _uncounted(lane) if asked else lane.tally
-        identifier = self._next = (self._next + 1) % _IDENTIFIERS
+        tally = lane.tally.unreported() if asked else lane.tally
+        identifier = self._next = (self._next + 1) % FIRST_IDENTIFIER
         flight = Flight(identifier, kind, lane, tally, body, direct, key, now, deliver)
         self.flights[identifier] = flight
         if given is not None:
             flight.id, flight.given = given, True
         elif not asked:
             flight.id = self._make_id(now)
-        order = flight.order
-        if order is not None:
+        order = tally.order
+        if pair is not None:
+            flight.join(pair)
+        elif order is not None:
             flight.place = order.sent
             order.sent += 1
         connection = lane.link.connection
         if connection is None or connection.load >= self._cap or connection.paused:
-            self._cannot_send(flight, now)
+            self._ways.send_elsewhere(flight, now)
         else:
             self._ways.send(flight, connection, now)
-
-    def _cannot_send(self, flight: Flight, now: int) -> None:
-        """Find another way for a flight whose first lane is not there, is held, or is full."""
-        if flight.lane.held:
-            self._ways.hold(flight)
-        elif flight.direct:
-            self._fail(flight, 503, f"version {flight.lane.version} cannot be reached now")
-        elif flight.lane.role is Role.CANDIDATE:  # admission chose it because it is there: so it is full
-            self._account.blame(flight, None)
-            self._ask_stable(flight, "overloaded", now)
-        else:
-            self._ways.send_stable(flight, now)
 
     # --- a host answers ---------------------------------------------------------------------------
 
@@ -111,7 +113,9 @@ class Dispatcher:
         """Give a host's answer to its caller, or to stable if it is the candidate's failure."""
         flight = self.flights.get(identifier)
         if flight is None or flight.connection is not connection:
-            return  # it was taken back or gave up waiting
+            # It was taken back or gave up waiting, or it is a copy.
+            self.copies.answered(connection, identifier, status, body, now, counts)
+            return
         connection.load -= 1
         if status:
             self._failed(flight, status, body, now)
@@ -132,25 +136,30 @@ class Dispatcher:
                 self._account.blame(flight, flight.disputed)
             flight.tally.fell_back(flight.fallback)
         flight.answer(200, body, b"" if counts is None else counts.text)
-        if self._record is not None and flight.id:
+        if flight.pair is not None:
+            self.copies.begin(flight.pair, flight, now)
+        elif self._record is not None and flight.id:
             self._record(flight, now)
 
     def _failed(self, flight: Flight, status: int, body: bytes, now: int) -> None:
         first = flight.fallback is None
         latency = now - flight.sent
-        fault = _CALLERS_FAULT.get(Status(status))
+        fault = CALLERS_FAULT.get(Status(status))
         if first and flight.lane.role is Role.CANDIDATE and not flight.direct:
             flight.connection = None
             if fault is not None:
                 flight.disputed = latency
-                self._ask_stable(flight, "refused", now)
+                self._ways.ask_stable(flight, "refused", now)
             else:
                 self._account.blame(flight, latency, invalid=status == Status.INVALID_OUTPUT)
-                self._ask_stable(flight, _reason(status), now)
+                self._ways.ask_stable(flight, _reason(status), now)
             return
         del self.flights[flight.identifier]
         if fault is not None:
-            self._account.leave_order(flight)
+            if first and flight.pair is not None:
+                flight.pair.refuse(bucket_of(latency))
+            else:
+                self._account.leave_order(flight)
             self._telemetry.bad_requests += 1
             flight.answer(fault, body)
             self._answered_badly(flight)
@@ -163,13 +172,6 @@ class Dispatcher:
         said = f"{version} gave an invalid output" if status == Status.INVALID_OUTPUT else f"{version} failed"
         flight.answer(500, body or problem(flight.kind, 500, said))
         self._answered_badly(flight)
-
-    # --- the second way ---------------------------------------------------------------------------
-
-    def _ask_stable(self, flight: Flight, reason: str, now: int) -> None:
-        if flight.fallback is None:
-            flight.fallback = reason
-        self._ways.send_stable(flight, now)
 
     def _fail(self, flight: Flight, status: int, sentence: str) -> None:
         """Give up: no version answers this one. It counts against the version first chosen, once."""
@@ -192,6 +194,7 @@ class Dispatcher:
         for flight in [found for found in self.flights.values() if found.connection is connection]:
             flight.connection = None
             self._lost(flight, charged, now, loss=1 if connection.untaken else 2)
+        self.copies.lost(connection, now)
 
     def _lost(self, flight: Flight, charged: set[int | None], now: int, *, loss: int) -> None:
         if flight.direct:
@@ -202,7 +205,7 @@ class Dispatcher:
             else:
                 charged.add(flight.release)
                 self._account.blame(flight, None)
-            self._ask_stable(flight, "unavailable", now)
+            self._ways.ask_stable(flight, "unavailable", now)
         elif flight.losses + loss >= _LOSSES_MAX:
             self._fail(flight, 503, "the host ended twice while it was asked")
         else:
@@ -213,6 +216,7 @@ class Dispatcher:
 
     def sweep(self, now: int) -> None:
         """Give up what has waited too long. Call it every few hundredths of a second."""
+        self.copies.sweep(now)
         young = now - min(self._ways.candidate_timeout, self._ways.request_timeout)
         late = []
         for flight in self.flights.values():
@@ -230,7 +234,7 @@ class Dispatcher:
             elif flight.lane.role is Role.CANDIDATE and flight.fallback is None and not flight.direct:
                 flight.connection = None
                 self._account.blame(flight, self._ways.candidate_timeout, timed_out=True)
-                self._ask_stable(flight, "timeout", now)
+                self._ways.ask_stable(flight, "timeout", now)
             elif waited:
                 away = f"the host of version {flight.lane.version} was away for as long as a request may take"
                 self._fail(flight, 503, f"{away}, and no other version may stand in")
@@ -242,6 +246,7 @@ class Dispatcher:
     def adopt(self, table: Table) -> None:
         """Obey ``table`` from now on: flights on versions that it does not name are taken back at once."""
         self.table = self._ways.table = table
+        self.copies.adopt(table)
         now = _monotonic_ns()
         for flight in list(self.flights.values()):
             route = table.routes.get(flight.lane.deployment)
@@ -252,25 +257,12 @@ class Dispatcher:
                 flight.connection.load -= 1
                 flight.connection = None
             if route is not None and route.held:
-                self._catch(flight, route)
+                self._ways.catch(flight, route)
             elif flight.direct:
                 self._withdraw(flight)
             else:
-                self._take_back(flight, now)
+                self._ways.take_back(flight, now)
         self._ways.retry(now)
-
-    def _catch(self, flight: Flight, route: LiveRoute) -> None:
-        """Let a flight wait that was on its way when its deployment was held; it says nothing of any version yet."""
-        if not flight.direct and flight.fallback is None and route.stable is not None:
-            self._account.leave_order(flight)
-            flight.lane, flight.tally = route.stable, route.stable.tally
-        self._ways.hold(flight)
-
-    def _take_back(self, flight: Flight, now: int) -> None:
-        if flight.fallback is None:
-            self._account.leave_release(flight)
-            flight.fallback = "rolled-back"
-        self._ways.send_stable(flight, now)
 
     def _withdraw(self, flight: Flight) -> None:
         self._refuse(flight, 409, f"version {flight.lane.version} was withdrawn while it was asked")
@@ -284,14 +276,11 @@ class Dispatcher:
         self._answered_badly(flight)
 
     def _answered_badly(self, flight: Flight) -> None:
-        if self._record is not None and flight.id:
+        if flight.pair is not None:
+            self.copies.begin(flight.pair, flight, _monotonic_ns())
+        elif self._record is not None and flight.id:
             self._record(flight, _monotonic_ns())
 
 
 def _reason(status: int) -> str:
     return "invalid-output" if status == Status.INVALID_OUTPUT else "error"
-
-
-def _uncounted(lane: Lane) -> Tally:
-    """Return a tally that no report shows: questions about a model are not its traffic."""
-    return Tally(lane.deployment, "", lane.version, lane.role)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Final
 
 from lastgood.gateway.links import Connection
+from lastgood.gateway.order import Turns
+from lastgood.gateway.pairs import Pair
 from lastgood.gateway.table import JSON_TYPE, Header, Lane
-from lastgood.gateway.telemetry import Tally
+from lastgood.gateway.tally import Tally
 from lastgood.wire.frames import Request
 
 RETRY_AFTER: Final[Header] = (b"retry-after", b"1")
@@ -21,7 +23,8 @@ class Flight:
     requests named their version and go nowhere else. ``id`` is what the answer's header says (``given`` if the caller gave
     it), empty for a question about a model. ``key`` is the 32-bit mark of the key that the request shall
     stick by within the release (any number outside one), None without a key. ``order`` is where it has its ``place``
-    until it is over or leaves its release; None outside a release and after that. ``deliver`` is called once, with the flight, when its answer
+    until it is over or leaves its release; None outside a release and after that. ``pair`` is the request with the copy that
+    is made of it, None for most. ``deliver`` is called once, with the flight, when its answer
     (``status``, ``headers`` and ``payload``) is there; that may be before the launch returns.
     """
 
@@ -43,6 +46,7 @@ class Flight:
         "lane",
         "losses",
         "order",
+        "pair",
         "payload",
         "place",
         "release",
@@ -70,7 +74,8 @@ class Flight:
         self.lane = lane
         self.tally = tally
         self.release = tally.release
-        self.order = tally.order
+        self.order: Turns | None = tally.order
+        self.pair: Pair | None = None
         self.place = 0
         self.body = body
         self.direct = direct
@@ -86,6 +91,12 @@ class Flight:
         self.status = 0
         self.headers: list[Header] = []
         self.payload = b""
+
+    def join(self, pair: Pair) -> None:
+        """Count with a copy, in the pair's stage; its caller sees nothing of that."""
+        self.pair = self.order = pair
+        self.tally = pair.shadow.request
+        pair.key = self.key
 
     def answer(self, status: int, payload: bytes, counts: bytes = b"") -> None:
         """Give the bytes that the version in ``lane`` made, and what it counted of its own.

@@ -26,6 +26,24 @@ class Arm(Protocol):
         """Count one request."""
 
 
+class Turns(Protocol):
+    """Where a request has its place until it is over."""
+
+    def end(
+        self,
+        place: int,
+        arm: Arm,
+        bucket: int | None,
+        bad: tuple[str, ...],
+        key: int | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        """Take what became of the request."""
+
+    def leave(self, place: int) -> None:
+        """Hear that the request counts in no arm."""
+
+
 class Order:
     """Both arms of one stage of a release, in one worker.
 

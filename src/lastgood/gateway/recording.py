@@ -24,6 +24,8 @@ from lastgood.wire.predictions import SegmentWriter, waiting_bytes
 HAND_OVER_SECONDS: Final = 0.1
 SAMPLED: Final = 100
 """One request in so many keeps its inputs where they are sampled."""
+SKETCHED_A_SECOND: Final = 20
+"""So many requests, the first ones of a second that are answered well, are looked at for drift."""
 _BATCH_RECORDS_MAX: Final = 16_384
 _BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 _BATCHES_MAX: Final = 4
@@ -34,10 +36,14 @@ _FRAME_BYTES: Final = 256 * 1024
 _SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _CLOSE_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 3.0
+_SECOND: Final = 1_000_000_000
+_ANSWER, _INPUTS = 12, 13  # the places in a record
 _INFER: Final = Request.INFER
 _encode = msgspec.msgpack.Encoder().encode
 _log: Final = logging.getLogger(__name__)
 _Batch = list[tuple[Any, ...]]
+CopyAnswer = tuple[int, int, int, bytes | None]
+"""The version, the HTTP status, the nanoseconds and the answer of a copy."""
 
 
 class Recording:
@@ -50,6 +56,8 @@ class Recording:
         self._waiting_max = settings.keep_waiting_predictions_bytes
         self._every = {"none": 0, "sampled": SAMPLED, "all": 1}[settings.keep_inputs]
         self._count = 0
+        self._to_sketch = 0
+        self._next_second = 0
         self._batch: _Batch = []
         self._bytes = 0
         self._batches: SimpleQueue[tuple[int, _Batch] | None] = SimpleQueue()
@@ -69,8 +77,8 @@ class Recording:
         """Begin to write."""
         self._thread.start()
 
-    def add(self, flight: Flight, now: int) -> None:
-        """Take a flight that was answered; ``now`` is CLOCK_MONOTONIC nanoseconds."""
+    def add(self, flight: Flight, now: int, copy: CopyAnswer | None = None) -> None:
+        """Take a flight that was answered at ``now`` (CLOCK_MONOTONIC nanoseconds), with what became of its copy."""
         answer: bytes | None = flight.payload
         size = kept = len(flight.payload)
         if size > ANSWER_BYTES_MAX:
@@ -83,25 +91,53 @@ class Recording:
         if self._every:
             inputs = self._inputs(flight.body)
         tally = flight.tally
-        batch.append(
-            (
-                flight.id,
-                flight.given,
-                flight.kind is _INFER,
-                flight.arrived,
-                now - flight.arrived,
-                flight.lane.tally.who,
-                tally.staged_as,
-                flight.release,
-                flight.status,
-                flight.key,
-                flight.fallback,
-                size,
-                answer,
-                inputs,
-            )
+        record: tuple[Any, ...] = (
+            flight.id,
+            flight.given,
+            flight.kind is _INFER,
+            flight.arrived,
+            now - flight.arrived,
+            flight.lane.tally.who,
+            tally.staged_as,
+            flight.release,
+            flight.status,
+            flight.key,
+            flight.fallback,
+            size,
+            answer,
+            inputs,
         )
+        if now >= self._next_second:
+            self._next_second = now + _SECOND
+            self._to_sketch = SKETCHED_A_SECOND
+        sketched = self._to_sketch > 0 and flight.status == 200
+        if sketched or tally.columns or copy is not None:
+            record = self._with_more(record, flight, sketched, tally.columns, copy)
+        batch.append(record)
         self._bytes += kept
+
+    def _with_more(
+        self,
+        record: tuple[Any, ...],
+        flight: Flight,
+        sketched: bool,
+        columns: tuple[str, ...],
+        copy: CopyAnswer | None,
+    ) -> tuple[Any, ...]:
+        """Return a record with what few have; inputs that only these need are not for the log."""
+        inputs = record[_INPUTS]
+        keep = inputs is not None
+        if sketched:
+            self._to_sketch -= 1
+        if not keep and (sketched or columns) and len(flight.body) <= ANSWER_BYTES_MAX:
+            inputs = flight.body
+            self._bytes += len(inputs)
+        if copy is not None:
+            version, status, took, answer = copy
+            answer = None if answer is None or len(answer) > ANSWER_BYTES_MAX else answer
+            self._bytes += 0 if answer is None else len(answer)
+            copy = (version, status, took, answer)
+        return (*record[:_INPUTS], inputs, keep, sketched, columns, copy)
 
     def _inputs(self, body: bytes) -> bytes | None:
         self._count += 1
@@ -168,7 +204,7 @@ def _frames(batch: _Batch) -> Iterator[_Batch]:
     """Return the batch in parts that are quickly encoded."""
     first, size = 0, 0
     for place, record in enumerate(batch):
-        answer, inputs = record[-2:]
+        answer, inputs = record[_ANSWER], record[_INPUTS]
         more = (0 if answer is None else len(answer)) + (0 if inputs is None else len(inputs))
         if place - first >= _FRAME_RECORDS or (size + more > _FRAME_BYTES and place > first):
             yield batch[first:place]

@@ -3,14 +3,15 @@
 Built once per generation and never changed; a worker switches by one assignment.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from lastgood.domain.deployment import Role
-from lastgood.domain.route import Route, RouteTable, Target
+from lastgood.domain.route import Route, RouteTable, Shadow, Target
 from lastgood.gateway.links import Connection, HeldLink
 from lastgood.gateway.reflex import Cusum
-from lastgood.gateway.telemetry import Tally, Telemetry
+from lastgood.gateway.tally import Tally
+from lastgood.gateway.telemetry import Telemetry
 from lastgood.wire.frames import Request
 
 Header = tuple[bytes, bytes]
@@ -72,15 +73,36 @@ class Split:
         self.reflex = reflex
 
 
+class LiveShadow:
+    """Who answers copies of what stable answers, and where both count.
+
+    ``rate`` is in basis points. ``request`` and ``copy`` are the tallies of the two arms of the stage, in one ``order``.
+    ``about`` is what the same shadow has in every table.
+    """
+
+    __slots__ = ("about", "copy", "deployment", "lane", "order", "rate", "release", "request")
+
+    def __init__(self, shadow: Shadow, lane: Lane, request: Tally, copy: Tally) -> None:
+        assert copy.order is not None
+        self.deployment = lane.deployment
+        self.lane = lane
+        self.rate = shadow.rate
+        self.release = shadow.release
+        self.request = request
+        self.copy = copy
+        self.order = copy.order
+        self.about = (shadow.release, shadow.stage, shadow.arm, lane.version)
+
+
 class LiveRoute:
     """One deployment's route. ``direct`` holds every version that may be asked for by number.
 
     While it is ``held``, no lane leads anywhere, so that the hot path need not ask.
     ``release`` is the one that the route names, though it may have no traffic (no ``split``) now. While it is
-    watched, all that ``stable`` answers counts for it.
+    watched, all that ``stable`` answers counts for it. There is a ``shadow`` or a ``split``, or neither.
     """
 
-    __slots__ = ("deployment", "direct", "held", "model", "release", "split", "stable", "standby")
+    __slots__ = ("deployment", "direct", "held", "model", "release", "shadow", "split", "stable", "standby")
 
     def __init__(
         self,
@@ -88,6 +110,7 @@ class LiveRoute:
         stable: Lane | None,
         standby: Lane | None,
         split: Split | None,
+        shadow: LiveShadow | None,
         direct: dict[int, Lane],
     ) -> None:
         self.deployment = route.deployment
@@ -97,6 +120,7 @@ class LiveRoute:
         self.stable = stable
         self.standby = standby
         self.split = split
+        self.shadow = shadow
         self.direct = direct
 
 
@@ -120,7 +144,7 @@ class Table:
         self.generation = generation
         self.routes = routes
         self.paths = frozenset(lane.link.path for route in routes.values() for lane in route.direct.values())
-        self.releases = frozenset(route.release for route in routes.values() if route.release is not None)
+        self.releases = frozenset(_releases(routes.values()))
         self.endpoints = _endpoints(routes)
         self.targets = {path.encode(): endpoint for path, endpoint in self.endpoints.items()}
 
@@ -143,31 +167,71 @@ def _compile(route: Route, link: Callable[[str], Link], telemetry: Telemetry) ->
             way = HeldLink(way.path)
         return Lane(route.deployment, target, role, way, tally)
 
-    stable = plain = lane(route.stable, Role.STABLE)
-    if (
-        route.stable is not None
-        and plain is not None
-        and route.release is not None
-        and route.candidate is None
-    ):
-        watched = telemetry.watched(plain.tally, route.release, route.stage)
-        stable = Lane(route.deployment, route.stable, Role.STABLE, plain.link, watched)
+    plain = lane(route.stable, Role.STABLE)
+    stable = _watched(route, plain, telemetry)
     candidate = lane(route.candidate, Role.CANDIDATE)
     standby = lane(route.standby, Role.STANDBY)
+    copying = lane(None if route.shadow is None else route.shadow.target, Role.SHADOW)
     direct: dict[int, Lane] = {}
-    for found in (plain, candidate, standby):
+    for found in (plain, candidate, standby, copying):
         if found is not None:
             direct.setdefault(found.version, found)
     split = None
-    if route.release is not None and route.weight > 0:
+    if route.weight > 0:
         counted = lane(route.candidate, Role.CANDIDATE, route.release)
-        if counted is not None:
-            reflex = telemetry.reflexes.of(route.release, route.tries)
-            counted.tally.reflex = reflex
-            counted.tally.beside = None if stable is None else stable.tally
-            beside = lane(route.stable, Role.STABLE, route.release)
-            split = Split(counted, beside, route.release, route.weight, reflex)
-    return LiveRoute(route, stable, standby, split, direct)
+        beside = lane(route.stable, Role.STABLE, route.release)
+        split = _split(route, counted, beside, stable, telemetry)
+    shadow = None if split is not None else _shadow(route.shadow, copying, plain, telemetry)
+    live = LiveRoute(route, stable, standby, split, shadow, direct)
+    for tally in _staged(live):
+        tally.columns = route.columns
+    return live
+
+
+def _watched(route: Route, plain: Lane | None, telemetry: Telemetry) -> Lane | None:
+    """Return the lane of stable, which counts for its release while it is watched."""
+    if plain is None or route.stable is None or route.release is None or route.candidate is not None:
+        return plain
+    tally = telemetry.watched(plain.tally, route.release, route.stage)
+    return Lane(route.deployment, route.stable, Role.STABLE, plain.link, tally)
+
+
+def _split(
+    route: Route, candidate: Lane | None, beside: Lane | None, stable: Lane | None, telemetry: Telemetry
+) -> Split | None:
+    if candidate is None or route.release is None:
+        return None
+    reflex = telemetry.reflexes.of(route.release, route.tries)
+    candidate.tally.reflex = reflex
+    candidate.tally.beside = None if stable is None else stable.tally
+    return Split(candidate, beside, route.release, route.weight, reflex)
+
+
+def _shadow(
+    shadow: Shadow | None, lane: Lane | None, stable: Lane | None, telemetry: Telemetry
+) -> LiveShadow | None:
+    if shadow is None or lane is None or stable is None:
+        return None
+    arm = Role(shadow.arm)
+    other = Role.STABLE if arm is Role.CANDIDATE else Role.CANDIDATE
+    request = telemetry.staged(stable.tally, shadow.release, shadow.stage, other)
+    return LiveShadow(shadow, lane, request, telemetry.staged(lane.tally, shadow.release, shadow.stage, arm))
+
+
+def _staged(route: LiveRoute) -> Iterator[Tally]:
+    """Return the tallies of the release that the route names or its shadow is for."""
+    lanes = [route.stable] if route.split is None else [route.split.candidate, route.split.stable]
+    yield from (lane.tally for lane in lanes if lane is not None and lane.tally.release is not None)
+    if route.shadow is not None:
+        yield route.shadow.request
+
+
+def _releases(routes: Iterable[LiveRoute]) -> Iterator[int]:
+    for route in routes:
+        if route.release is not None:
+            yield route.release
+        if route.shadow is not None:
+            yield route.shadow.release
 
 
 def _endpoints(routes: dict[str, LiveRoute]) -> dict[str, Endpoint]:

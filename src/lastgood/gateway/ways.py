@@ -49,6 +49,24 @@ class Ways:
             flight.expires = flight.arrived + self.request_timeout
         connection.send(flight.identifier, flight.kind, lane.name, flight.body)
 
+    def send_elsewhere(self, flight: Flight, now: int) -> None:
+        """Find another way for a flight whose first lane is not there, is held, or is full."""
+        if flight.lane.held:
+            self.hold(flight)
+        elif flight.direct:
+            self._fail(flight, 503, f"version {flight.lane.version} cannot be reached now")
+        elif flight.lane.role is Role.CANDIDATE:  # admission chose it because it is there: so it is full
+            self._account.blame(flight, None)
+            self.ask_stable(flight, "overloaded", now)
+        else:
+            self.send_stable(flight, now)
+
+    def ask_stable(self, flight: Flight, reason: str, now: int) -> None:
+        """Send to stable what the candidate did not answer, for this ``reason`` unless there was one before."""
+        if flight.fallback is None:
+            flight.fallback = reason
+        self.send_stable(flight, now)
+
     def send_stable(self, flight: Flight, now: int) -> None:
         """Send to stable, or to standby when stable's host is gone, or wait for it."""
         route = self.table.routes.get(flight.lane.deployment)
@@ -104,6 +122,20 @@ class Ways:
     def hold(self, flight: Flight) -> None:
         """Let a flight wait for the end of the hold on its deployment."""
         self._wait(flight, "too many requests wait for a change of version and data")
+
+    def catch(self, flight: Flight, route: LiveRoute) -> None:
+        """Let a flight wait that was on its way when its deployment was held; it says nothing of any version yet."""
+        if not flight.direct and flight.fallback is None and route.stable is not None:
+            self._account.leave_order(flight)
+            flight.lane, flight.tally = route.stable, route.stable.tally
+        self.hold(flight)
+
+    def take_back(self, flight: Flight, now: int) -> None:
+        """Send a flight to stable that was on its way to a version that the route does not name any more."""
+        if flight.fallback is None:
+            self._account.leave_release(flight)
+            flight.fallback = "rolled-back"
+        self.send_stable(flight, now)
 
     def holds(self, flight: Flight) -> bool:
         """Whether the flight's deployment is held."""

@@ -53,7 +53,10 @@ class Worker:
         self._recording = None
         if settings.record_predictions:
             self._recording = Recording(settings, ids, slot=slot, epoch=self.epoch)
-        self._dispatcher = Dispatcher(settings, self._telemetry, ids, self._recording)
+        lease_holds = self._page.lease_holds
+        self._dispatcher = Dispatcher(
+            settings, self._telemetry, ids, self._recording, lease_holds=lease_holds
+        )
         self._links = Links(self._dispatcher)
         self._reader = RouteReader(self._page, slot, self._links, self._dispatcher, self._telemetry)
         self._nudge = _Nudge(run / f"gateway-{slot}.sock", self._reader)
@@ -120,6 +123,7 @@ class Worker:
     async def stop(self) -> None:
         """Write the last report, let go of hosts and page."""
         self._nudge.close()
+        self._dispatcher.copies.stop()
         await self._links.close()
         if self._recording is not None:
             self._recording.stop()
@@ -159,8 +163,9 @@ def _counted(report: WorkerReport, last: WorkerReport) -> bool:
 
 
 def _counts(report: WorkerReport) -> tuple[object, ...]:
-    ended_by_none = (report.bad_requests, report.unanswered, report.page_errors, report.unrecorded)
-    return (report.stages, report.totals, report.reflexes, ended_by_none, report.in_flight)
+    ended_by_none = (report.bad_requests, report.unanswered, report.page_errors)
+    dropped = (report.unrecorded, report.copies_dropped)
+    return (report.stages, report.totals, report.reflexes, ended_by_none, dropped, report.in_flight)
 
 
 def _server_config(application: Gateway, settings: Settings) -> uvicorn.Config:

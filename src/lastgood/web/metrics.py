@@ -31,6 +31,7 @@ _PLAIN: Final = {
     "unanswered": ("lastgood_unanswered_requests", "Requests that got an error because no version answered."),
     "recorded": ("lastgood_predictions_recorded", "Answers that were left for the prediction log."),
     "unrecorded": ("lastgood_predictions_dropped", "Answers in no log, because something was full."),
+    "copies_dropped": ("lastgood_copies_dropped", "Copies for a shadow that were due and not made."),
 }
 _OCTAVES: Final = (8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 22, 23)
 """Histogram bounds are 2**octave microseconds, 256 us to 8.4 s: where the gateways' buckets end exactly."""

@@ -52,6 +52,10 @@ class Status(IntEnum):
     INTERNAL = 5  # the host itself failed
 
 
+CALLERS_FAULT: Final = {Status.BAD_INPUT: 400, Status.TOO_LARGE: 413}
+"""The HTTP status of what a host refused for what the caller asked."""
+
+
 class Counts(NamedTuple):
     """What a version counted of one request: ``text`` as it was sent, and whether each counter was ``bad``."""
 

@@ -47,6 +47,7 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     """One worker's counts. ``epoch`` is when it started (nanoseconds since the epoch, unique per life).
 
     ``recorded`` answers were left for the prediction log, ``unrecorded`` ones were dropped because something was full.
+    ``copies_dropped`` copies for a shadow were due and not made, or given up: there was no room, or no way to its host.
     ``page_errors`` counts reads of the route page that failed: it grows for as long as the page is broken.
     """
 
@@ -64,6 +65,7 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     page_errors: int = 0
     recorded: int = 0
     unrecorded: int = 0
+    copies_dropped: int = 0
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
