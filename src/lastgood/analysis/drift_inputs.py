@@ -1,0 +1,204 @@
+"""Have the inputs moved away from the training reference? One guardrail's evidence, minute by minute.
+
+Of each feature some sets of bins are watched by change detectors (:mod:`lastgood.stats.detector`) against the set's part of the
+reference and the tolerated distance: halves and quarters of numbers, single classes, values that fit no bin, missing ones,
+and the bins that have been over-represented so far. A period is a minute with values. All detectors of a guardrail share
+one run length: the mean time until any of them raises a false alarm is at least :data:`RUN_LENGTH` minutes.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from lastgood.analysis.drift_bins import Shape, bins_of, expected, nothing, shape
+from lastgood.domain.drift import BinCounts
+from lastgood.domain.plan import Guardrail
+from lastgood.domain.sketch import Feature
+from lastgood.stats import detector
+from lastgood.stats.detector import Detector
+from lastgood.stats.hypergeometric import MAX_TRIALS
+from lastgood.stats.money import log_sum
+
+RUN_LENGTH: Final = 30 * 24 * 60.0
+"""Minutes: thirty days."""
+
+LATELY: Final = 5
+"""Minutes of a block; what was seen lately are the last two of them."""
+
+_CLASSES: Final = 20  # classes that are watched one by one, the commonest first
+_LEAST_LATELY: Final = 200  # rows; fewer say too little of a distance
+
+
+class Watch(msgspec.Struct, frozen=True, array_like=True):
+    """The state of one detector, without what the reference says; empty ``log_money`` before the first period."""
+
+    log_money: tuple[float, ...] = ()
+    periods: int = 0
+    stopped: bool = False
+
+
+class FeatureState(msgspec.Struct, frozen=True, kw_only=True):
+    """One feature's evidence: a watch for each set, and what was seen in all, in this block of minutes and in the one before.
+
+    ``moved``, ``unseen`` and ``missing`` say what has been found, ``found`` how it was then, ``found_at`` in which minute.
+    """
+
+    watches: tuple[Watch, ...]
+    total: BinCounts
+    block: BinCounts
+    before: BinCounts
+    moved: bool = False
+    unseen: bool = False
+    missing: bool = False
+    found: Shape | None = None
+    found_at: int = 0
+
+    @property
+    def reached(self) -> bool:
+        """Whether anything has been found."""
+        return self.found is not None
+
+    def lately(self) -> BinCounts:
+        """Return what was seen in the last minutes, or in all where that is too little."""
+        last = self.block.plus(self.before)
+        return last if last.all >= _LEAST_LATELY else self.total
+
+
+class InputState(msgspec.Struct, frozen=True, kw_only=True):
+    """One guardrail's evidence. ``run_length`` is each detector's, in minutes; the present block began in ``since``."""
+
+    run_length: float
+    features: dict[str, FeatureState]
+    since: int = 0
+
+
+class _Set(msgspec.Struct, frozen=True):
+    """A set of bins that is watched, with what it is called when it grows."""
+
+    kind: str
+    bins: tuple[int, ...] = ()
+
+
+def initial(guardrail: Guardrail, reference: Mapping[str, Feature]) -> InputState:
+    """Return a guardrail's evidence before any value, of its features of the reference."""
+    wanted = {name: reference[name] for name in features_of(guardrail, reference)}
+    sets = {name: sum(1 for _ in _sets(feature)) for name, feature in wanted.items()}
+    return InputState(
+        run_length=RUN_LENGTH * max(1, sum(sets.values())),
+        features={
+            name: FeatureState(
+                watches=(Watch(),) * sets[name],
+                total=nothing(feature),
+                block=nothing(feature),
+                before=nothing(feature),
+            )
+            for name, feature in wanted.items()
+        },
+    )
+
+
+def features_of(guardrail: Guardrail, reference: Mapping[str, Feature]) -> tuple[str, ...]:
+    """Return the names of the features that a guardrail looks at; its own may be those that people use."""
+    asked = () if guardrail.drift is None else guardrail.drift.features
+    return tuple(
+        name for name, feature in reference.items() if not asked or name in asked or feature.shown in asked
+    )
+
+
+def with_minute(
+    state: InputState,
+    guardrail: Guardrail,
+    reference: Mapping[str, Feature],
+    minute: int,
+    counts: Mapping[str, BinCounts],
+) -> InputState:
+    """Return the evidence after all of one minute's counts."""
+    distance = 0.0 if guardrail.drift is None else guardrail.drift.distance
+    turned = minute >= state.since + LATELY
+    features = {}
+    for name, before in state.features.items():
+        feature, fresh = reference[name], counts.get(name)
+        after = before
+        if turned:
+            late = before.block if minute < state.since + 2 * LATELY else nothing(feature)
+            after = msgspec.structs.replace(before, before=late, block=nothing(feature))
+        if fresh is not None and fresh.all:
+            after = _after(after, feature, distance, state.run_length, minute, fresh)
+        features[name] = after
+    return InputState(run_length=state.run_length, features=features, since=minute if turned else state.since)
+
+
+def log_e(state: FeatureState) -> float:
+    """Return the natural logarithm of the money of the detector that has most; 0 before any value."""
+    return max((log_sum(one.log_money) for one in state.watches if one.log_money), default=0.0)
+
+
+def _after(
+    state: FeatureState, feature: Feature, distance: float, run_length: float, minute: int, fresh: BinCounts
+) -> FeatureState:
+    watches, kinds = [], set()
+    for one, watch in zip(_sets(feature), state.watches, strict=True):
+        bins, reference = _now(one, feature, state.total)
+        if watch.stopped or reference + distance >= 1.0 or (not bins and one.kind != "missing"):
+            watches.append(watch)
+            continue
+        trials = fresh.all if one.kind == "missing" else fresh.present
+        bad = fresh.missing if one.kind == "missing" else sum(fresh.bins[index] for index in bins)
+        if trials > MAX_TRIALS:  # rounded down, which is less evidence and never more
+            trials, bad = MAX_TRIALS, bad * MAX_TRIALS // trials
+        test = detector.update(_detector(watch, run_length, reference + distance), trials, bad)
+        watches.append(Watch(test.log_money, test.periods, test.stopped))
+        if test.stopped:
+            kinds.add(one.kind)
+    state = msgspec.structs.replace(
+        state,
+        watches=tuple(watches),
+        total=state.total.plus(fresh),
+        block=state.block.plus(fresh),
+        moved=state.moved or "moved" in kinds,
+        unseen=state.unseen or "unseen" in kinds,
+        missing=state.missing or "missing" in kinds,
+    )
+    if not kinds or state.found is not None:
+        return state
+    return msgspec.structs.replace(state, found=shape(feature, state.lately()), found_at=minute)
+
+
+def _detector(watch: Watch, run_length: float, reference: float) -> Detector:
+    start = detector.initial_against(run_length, reference)
+    if not watch.log_money:
+        return start
+    return msgspec.structs.replace(start, log_money=watch.log_money, periods=watch.periods)
+
+
+def _sets(feature: Feature) -> Iterator[_Set]:
+    """Yield what is watched of a feature, the set chosen from the past last."""
+    if feature.shares:
+        last = bins_of(feature) - 1
+        every = tuple(range(last))
+        if feature.categorical:
+            yield from (_Set("moved", (index,)) for index in every[:_CLASSES])
+        else:
+            half, quarter = len(every) // 2, max(1, len(every) // 4)
+            parts = (every[len(every) - half :], every[:half], every[len(every) - quarter :], every[:quarter])
+            yield from (_Set("moved", part) for part in parts)
+        yield _Set("unseen", (last,))
+        yield _Set("moved")
+    yield _Set("missing")
+
+
+def _now(one: _Set, feature: Feature, total: BinCounts) -> tuple[tuple[int, ...], float]:
+    """Return the bins of a set in this minute, known before it, and their part of the reference."""
+    if one.kind == "missing":
+        return (), feature.missing
+    known = expected(feature)
+    bins = one.bins
+    if not bins:
+        all_of_them = total.present
+        bins = tuple(
+            index
+            for index, (count, share) in enumerate(zip(total.bins, known, strict=True))
+            if count > share * all_of_them
+        )
+    return bins, sum(known[index] for index in bins)
