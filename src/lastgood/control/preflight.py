@@ -1,20 +1,20 @@
 """What must hold before a release may start. Refusals name the broken rule and the way out."""
 
-import ipaddress
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from lastgood.domain.deployment import Deployment, Failure
-from lastgood.domain.plan import DataPlan, Plan
+from lastgood.domain.plan import DataPlan, Metric, Plan
+from lastgood.domain.plan_slices import columns_told, unknown_columns
 from lastgood.domain.release import Release
 from lastgood.domain.version import Format, Version, input_differences
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Blobs
 from lastgood.settings import Settings
+from lastgood.wire.asking import check_may_ask, host_of, is_loopback, lies_outside
 
 _TRUST_PLANS: Final = "set trust_plan_commands = true there"
+_NAMED_MAX: Final = 20
 
 
 def check_free(deployment: Deployment, version: Version) -> None:
@@ -143,7 +143,7 @@ def check_plan_trusted(plan: Plan, settings: Settings) -> None:
             f"The plan wants the server to run {plan.data.migrate[0]!r}, and these settings do not let plans run programs.",
             "To let them, set trust_plan_commands = true in lastgood.toml.",
         )
-    known = {_host(one.webhook) for one in settings.notify if one.webhook is not None}
+    known = {host_of(one.webhook) for one in settings.notify if one.webhook is not None}
     for channel in plan.notify:
         if channel.command:
             raise LastgoodError(
@@ -152,8 +152,8 @@ def check_plan_trusted(plan: Plan, settings: Settings) -> None:
                 "programs.",
                 f"Name that command under notify in lastgood.toml, or {_TRUST_PLANS}.",
             )
-        host = _host(channel.webhook or "")
-        if channel.webhook is not None and not _is_loopback(host) and host not in known:
+        host = host_of(channel.webhook or "")
+        if channel.webhook is not None and not is_loopback(host) and host not in known:
             raise LastgoodError(
                 Code.UNTRUSTED,
                 f"The plan wants the server to post to {host!r}, and no webhook of these settings is there.",
@@ -166,6 +166,16 @@ def check_plan_trusted(plan: Plan, settings: Settings) -> None:
                 "Put the key into the project's folder or the server's environment (env:NAME), or set "
                 "trust_plan_commands = true in lastgood.toml.",
             )
+
+
+def check_metrics(plan: Plan, settings: Settings) -> None:
+    """Refuse a plan whose custom metrics would ask somebody whom the operator's settings do not name.
+
+    :raises LastgoodError: ``untrusted``.
+    """
+    for one in plan.guardrails:
+        if one.custom is not None:
+            check_may_ask(one.custom, settings)
 
 
 def check_labels(plan: Plan, settings: Settings) -> None:
@@ -190,28 +200,59 @@ def check_labels(plan: Plan, settings: Settings) -> None:
             )
 
 
-def _host(webhook: str) -> str:
-    return (urlsplit(webhook).hostname or "").lower().rstrip(".")
+def check_slices(plan: Plan, version: Version) -> None:
+    """Refuse slices by columns that no request for the version can have, as far as its signature is known.
+
+    :raises LastgoodError: ``refused``, with the columns that there are.
+    """
+    if version.signature is None:
+        return
+    for one in plan.guardrails:
+        unknown = unknown_columns(one.slices, version.signature)
+        if unknown:
+            raise LastgoodError(
+                Code.REFUSED,
+                f"{one.name} has slices by {unknown[0]!r}, and that is no column of what {version.display} takes: "
+                f"{columns_told(version.signature)}.",
+                "Name one of these, or leave it out of the guardrail's slices.",
+            )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name, which may mean any machine
+def check_drift(plan: Plan, version: Version, settings: Settings) -> None:
+    """Refuse guardrails on values that nobody would look at, or that nothing is known to hold against.
+
+    :raises LastgoodError: ``refused``.
+    """
+    needing = [one for one in plan.guardrails if one.drift is not None]
+    if needing and not settings.record_predictions:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"{needing[0].name} looks at inputs and answers, and no predictions are recorded.",
+            "Set record_predictions = true in lastgood.toml and restart the server.",
+        )
+    for one in needing:
+        if one.metric is not Metric.DRIFT or one.drift is None:
+            continue
+        if version.reference is None:
+            raise LastgoodError(
+                Code.REFUSED,
+                f"{one.name} compares with what the version was trained on, and {version.display} has no reference.",
+                "Register it with --reference FILE (its training data), or leave the guardrail out of the plan.",
+            )
+        names = {name for feature in version.reference.features for name in (feature.name, feature.shown)}
+        unknown = [name for name in one.drift.features if name not in names]
+        if unknown:
+            shown = ", ".join(feature.shown for feature in version.reference.features[:_NAMED_MAX])
+            raise LastgoodError(
+                Code.REFUSED,
+                f"{one.name} names the feature {unknown[0]!r}, which the reference of {version.display} does not have.",
+                f"It has {len(version.reference.features)}: {shown}.",
+            )
 
 
 def _lies_outside(secret: str, settings: Settings) -> bool:
     kind, _, path = secret.partition(":")
-    project = Path(settings.home).parent.resolve()
-    if kind != "file":
-        return False
-    try:
-        return not (project / path).resolve().is_relative_to(project)
-    except (ValueError, OSError, RuntimeError):
-        return True  # no path at all, or links in a ring: nothing says that it lies inside
+    return kind == "file" and lies_outside(path, settings)
 
 
 def check_artifact(version: Version, blobs: Blobs) -> None:
