@@ -14,7 +14,7 @@ import msgspec
 
 from lastgood.analysis import kpi, slices
 from lastgood.analysis.strata import MIN_REQUESTS
-from lastgood.domain.kpi import Labels, Outcome, class_of, number_of
+from lastgood.domain.kpi import Labels, Outcome, class_of, number_of, slice_text
 from lastgood.domain.plan import KPIS, Metric, Plan
 from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Counter, Stratum
 from lastgood.errors import Code, LastgoodError
@@ -91,7 +91,7 @@ def _row(
         prediction=given.get("prediction"),
         label=None if _empty(given.get("label")) else given["label"],
         labelled_at=max(at, labelled_at),
-        slices={column: slices.slice_text(given.get(column)) for column in columns},
+        slices={column: slice_text(given.get(column)) for column in columns},
     )
 
 

@@ -9,9 +9,8 @@ harmless candidate ever fails is at most the sum. Frequent values appear first, 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from lastgood.domain.kpi import Kpi, Outcome, class_of
+from lastgood.domain.kpi import Kpi, Outcome
 from lastgood.domain.plan import Guardrail
-from lastgood.domain.sketch import TEXT_CHARACTERS_MAX
 
 MAX_VALUES: Final = 20
 """Values of a column that are judged; the rows of all others are counted together (rank 0) and not judged."""
@@ -49,12 +48,6 @@ def appeared_after(appeared: Mapping[str, Sequence[str]], kpi: Kpi) -> dict[str,
         if one.rank > len(found.setdefault(one.column, [])):
             found[one.column].append(one.value)
     return found
-
-
-def slice_text(value: object) -> str:
-    """Return a value of a column as slices tell values apart; empty for what is none."""
-    cut = value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
-    return (class_of(cut) or "")[:TEXT_CHARACTERS_MAX]
 
 
 def whole_part(guardrail: Guardrail) -> float:

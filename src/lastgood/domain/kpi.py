@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from lastgood.domain.sketch import TEXT_CHARACTERS_MAX
+
 Value = str | int | float | bool
 """A label: a class, a number, or a reward."""
 
@@ -198,6 +200,12 @@ def class_of(value: object) -> str | None:
         return "1" if text.lower() == "true" else "0"
     number = number_of(text)
     return text if number is None else class_of(number)
+
+
+def slice_text(value: object) -> str:
+    """Return a value of a column as slices tell values apart: as :func:`class_of`, cut; empty for what is none."""
+    cut = value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
+    return (class_of(cut) or "")[:TEXT_CHARACTERS_MAX]
 
 
 def number_of(value: object) -> float | None:

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from lastgood.domain.kpi import class_of
-from lastgood.domain.sketch import FEATURES_MAX, TEXT_CHARACTERS_MAX
+from lastgood.domain.kpi import slice_text
+from lastgood.domain.sketch import FEATURES_MAX
 
 ROWS_MAX: Final = 1_000
 """Rows of one request that are looked at as values."""
@@ -91,21 +91,15 @@ def columns_of(inputs: bytes) -> dict[str, list[object]]:
 def slices_of(inputs: bytes | None, columns: Sequence[str]) -> dict[str, list[str]]:
     """Return the text of each row's value of each of ``columns``; a column that the inputs lack has no rows.
 
-    Texts are as :func:`lastgood.domain.kpi.class_of` writes values, cut at ``TEXT_CHARACTERS_MAX``; what is missing or no
-    value is empty. There are ``SLICED_ROWS_MAX`` rows at most.
+    Texts are as :func:`lastgood.domain.kpi.slice_text` writes values. There are ``SLICED_ROWS_MAX`` rows at most.
     """
     found: dict[str, list[str]] = {column: [] for column in columns}
     for block in _blocks(inputs) if inputs is not None and columns else ():
         for column in columns:
             place = block.place_of(column)
             if place is not None and not found[column]:
-                found[column] = [_text(value) for value in block.column(place, SLICED_ROWS_MAX)]
+                found[column] = [slice_text(value) for value in block.column(place, SLICED_ROWS_MAX)]
     return found
-
-
-def _text(value: object) -> str:
-    cut = value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
-    return (class_of(cut) or "")[:TEXT_CHARACTERS_MAX]
 
 
 def _blocks(inputs: bytes) -> Iterator[_Block]:
