@@ -80,7 +80,7 @@ class Settling:
         workers = f" Gateway workers that have not acknowledged it: {behind}." if behind else ""
         return LastgoodError(
             Code.STUCK,
-            f"Release {release.id} of {release.deployment} is stuck: {release.cause}.{workers}",
+            f"Release {release.id} of {release.deployment} is stuck: {release.cause.rstrip('.')}.{workers}",
             f"See 'lastgood status {release.deployment}' and docs/when-a-rollback-is-stuck.md; it settles by itself "
             "once the gateways acknowledge.",
             details=details,
