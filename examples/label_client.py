@@ -2,12 +2,15 @@
 
     python examples/label_client.py URL stream.json
 
-Sends rows until SIGTERM, each with an id of its own. About once a second it hands in, by ``lastgood feedback``, the truth
+The stream is a list of rows with their truths, sent in any order as one matrix each; or it names ``columns``, which become
+an input each, and its ``rows`` are sent one after the other, and again from the first. Sends until SIGTERM, each row with an id of its own. About once a second it hands in, by ``lastgood feedback``, the truth
 about requests that are at least a second old, shuffled, some of it twice.
 """
 
 import http.client
+import itertools
 import json
+import os
 import random
 import signal
 import subprocess
@@ -18,14 +21,17 @@ import urllib.parse
 from pathlib import Path
 
 LABEL_SECONDS = 1.0  # how long a biopsy takes here
+RUN = os.getpid()  # ids of two clients differ
 
 
 class Clinic:
     """Sends patients and keeps what is true of them until it is known."""
 
-    def __init__(self, url: str, stream: list[tuple[list[float], int]]) -> None:
+    def __init__(self, url: str, stream: list[tuple[list[float], int]] | dict) -> None:
         self.url = urllib.parse.urlsplit(url)
-        self.stream = stream
+        self.columns = stream["columns"] if isinstance(stream, dict) else []
+        self.stream = stream["rows"] if isinstance(stream, dict) else stream
+        self.order = itertools.cycle(self.stream)
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.open: list[tuple[float, str, int]] = []
@@ -38,11 +44,10 @@ class Clinic:
         number = 0
         while not self.stop.is_set():
             number += 1
-            row, malignant = chance.choice(self.stream)
-            id_ = f"{name}-{number}"
-            tensor = {"name": "input", "shape": [1, len(row)], "datatype": "FP64", "data": row}
+            row, malignant = next(self.order) if self.columns else chance.choice(self.stream)
+            id_ = f"{RUN}-{name}-{number}"
             headers = {"content-type": "application/json", "lastgood-id": id_}
-            connection.request("POST", self.url.path, json.dumps({"inputs": [tensor]}), headers)
+            connection.request("POST", self.url.path, json.dumps({"inputs": self.inputs(row)}), headers)
             answer = connection.getresponse()
             answer.read()
             with self.lock:
@@ -50,6 +55,13 @@ class Clinic:
                 self.failures += answer.status != 200
                 self.open.append((time.time(), id_, malignant))
             time.sleep(0.005)
+
+    def inputs(self, row: list[float]) -> list[dict]:
+        """Return a row as the model takes it."""
+        if not self.columns:
+            return [{"name": "input", "shape": [1, len(row)], "datatype": "FP64", "data": row}]
+        named = zip(self.columns, row, strict=True)
+        return [{"name": name, "shape": [1, 1], "datatype": "FP32", "data": [value]} for name, value in named]
 
     def hand_in(self, folder: Path, chance: random.Random) -> None:
         """Write what is known by now and give it to Lastgood."""
