@@ -111,6 +111,77 @@ def test_inputs_are_kept_as_the_setting_says(tmp_path: Path, keep: str, kept: in
     assert sum(record.keep and record.inputs == b'{"inputs":[]}' for record in written(tmp_path)) == kept
 
 
+def test_the_first_good_requests_of_each_second_are_sketched(tmp_path: Path) -> None:
+    """So many of them, with inputs that are not for the log; failed ones are not, and those after the first neither."""
+    one, ids = recording(tmp_path)
+    one.start()
+    start = time.monotonic_ns()
+    for second in range(2):
+        for number in range(50):
+            found = flight(ids, body=b"%d" % number)
+            found.status = 500 if number < 10 else 200
+            one.add(found, start + second * 1_000_000_000 + number)
+    one.stop()
+    records = written(tmp_path)
+    sketched = [number for number in range(100) if records[number].sketched]
+    assert sketched == [*range(10, 30), *range(60, 80)]
+    assert {(records[number].inputs, records[number].keep) for number in sketched[:20]} == {
+        (b"%d" % number, False) for number in range(10, 30)
+    }
+    assert {record.inputs for record in records if not record.sketched} == {None}
+
+
+def test_inputs_that_are_kept_and_sketched_are_for_the_log(tmp_path: Path) -> None:
+    """What the settings keep says so, whatever else it is there for; long inputs are there for nothing."""
+    one, ids = recording(tmp_path, keep_inputs="all")
+    one.start()
+    for body in (b"{}", b"x" * 20_000):
+        one.add(flight(ids, body=body), time.monotonic_ns())
+    one.stop()
+    kept, long = written(tmp_path)
+    assert (kept.inputs, kept.keep, kept.sketched) == (b"{}", True, True)
+    assert (long.inputs, long.sketched) == (None, True)
+
+
+def test_what_counts_for_a_release_has_the_columns_that_tell_requests_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its inputs, not for the log; a request outside the release has neither."""
+    monkeypatch.setattr(module, "SKETCHED_A_SECOND", 0)
+    one, ids = recording(tmp_path)
+    one.start()
+    counted, outside, long = flight(ids), flight(ids), flight(ids, body=b"x" * 20_000)
+    for found in (counted, long):
+        found.tally.columns = ("country",)
+    for found in (counted, outside, long):
+        one.add(found, time.monotonic_ns())
+    one.stop()
+    assert [(record.columns, record.inputs, record.keep) for record in written(tmp_path)] == [
+        (("country",), b"{}", False),
+        ((), None, True),
+        (("country",), None, False),
+    ]
+
+
+def test_what_a_copy_became_is_recorded_with_its_request(tmp_path: Path) -> None:
+    """Version, status, time and answer; a long answer is not kept."""
+    one, ids = recording(tmp_path)
+    one.start()
+    for answer in (b"[1]", b"x" * 20_000):
+        one.add(flight(ids), time.monotonic_ns(), (3, 200, 5_000, answer))
+    one.stop()
+    assert [record.copy for record in written(tmp_path)] == [(3, 200, 5_000, b"[1]"), (3, 200, 5_000, None)]
+
+
+def test_inputs_and_copies_fill_a_batch_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What few records have counts against the bound on bytes as answers do."""
+    monkeypatch.setattr(module, "_BATCH_BYTES_MAX", 1_000)
+    one, ids = recording(tmp_path)
+    for _ in range(10):
+        one.add(flight(ids, body=b"x" * 200), time.monotonic_ns(), (3, 200, 5_000, b"x" * 198))
+    assert one.dropped == 10 - 3
+
+
 def test_a_long_answer_is_not_kept_but_its_length_is(tmp_path: Path) -> None:
     """One caller with large answers cannot fill the log."""
     one, ids = recording(tmp_path)
