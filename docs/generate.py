@@ -62,6 +62,7 @@ def plan_reference() -> str:
             "[feedback.md](feedback.md)."
         ),
         *(_part(kind.__name__, f"`metric: {metric}`", parts) for metric, kind in GUARDRAIL_KINDS.items()),
+        _part("CustomSource", "`source` of a custom metric", parts),
         "## Data",
         _part("DataDocument", "`data`", parts),
         "## Drills",
@@ -102,6 +103,8 @@ def _type(found: dict[str, Any], parts: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(_type(option, parts) for option in found["anyOf"]))
     if "const" in found:
         return f"`{found['const']}`"
+    if "enum" in found:
+        return ", ".join(f"`{choice}`" for choice in found["enum"])
     if found["type"] == "array":
         return "list of texts" if found.get("items") == {"type": "string"} else "list"
     words = {"integer": "whole number", "number": "number", "object": "mapping", "boolean": "true or false"}

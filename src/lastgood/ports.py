@@ -4,11 +4,12 @@ Times are seconds since the epoch. A method raises :class:`~lastgood.errors.Last
 its docstring names, and nothing else. Methods are synchronous; each is safe to call from any thread.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lastgood.domain.change import Change, Delivery, Evidence, EvidenceStep
+from lastgood.domain.custom import CustomTerms, Reading, Subject
 from lastgood.domain.deployment import Deployment, Failure, StableEntry
 from lastgood.domain.event import AuditEvent, EventDraft
 from lastgood.domain.kpi import Awaited, Cursor, Outcome
@@ -229,6 +230,19 @@ class Sketches(Protocol):
         """
 
 
+class Metrics(Protocol):
+    """Numbers from outside: somebody's function, database, web address or Prometheus."""
+
+    def measure(self, terms: CustomTerms, subject: Subject) -> Reading | None:
+        """Ask once, as ``terms`` say, about ``subject``; None is the answer that there is no data.
+
+        Takes ``terms.timeout`` seconds at most, and is called by several threads at once. No error holds a secret.
+
+        :raises LastgoodError: ``unavailable``, ``timeout``, ``too_large``, ``invalid`` (an answer of another shape) or
+            ``untrusted`` (somebody whom the settings do not let a plan ask).
+        """
+
+
 class Router(Protocol):
     """Where routes go and acknowledgements come from. On one machine: the route page."""
 
@@ -272,6 +286,23 @@ class Reports(Protocol):
 
     def forget(self, slot: int, epoch: int) -> None:
         """Drop the report of a worker that is gone and whose counts have been used."""
+
+
+class Table(Protocol):
+    """An open file with a table, which can be read once."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names of the columns, all of them different."""
+
+    @property
+    def batches(self) -> Callable[[Sequence[int]], Iterator[list[Sequence[Any]]]]:
+        """Gives the columns at some places (at least one), some thousand rows at a time, values in the order of the rows.
+
+        Values are texts, numbers, truth values, or None.
+
+        :raises LastgoodError: ``invalid`` where the file cannot be read.
+        """
 
 
 class Notifier(Protocol):

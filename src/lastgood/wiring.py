@@ -7,7 +7,9 @@ import msgspec
 
 from lastgood.control.caretaker import Caretaker
 from lastgood.control.controller import Controller
+from lastgood.control.custom import CustomMetrics
 from lastgood.control.desk import Desk
+from lastgood.control.drift import Drift
 from lastgood.control.drill import Drills
 from lastgood.control.drill_schedule import DrillSchedule
 from lastgood.control.execute import Executor
@@ -23,8 +25,10 @@ from lastgood.control.residents import Residents
 from lastgood.control.serving_plan import ServingPlans
 from lastgood.control.way_back import WaysBack
 from lastgood.control.way_back_links import Prover
+from lastgood.integrations.metrics import OutsideMetrics
 from lastgood.outside import Outside
 from lastgood.predictions.outcomes import LoggedOutcomes
+from lastgood.predictions.sketches import LoggedSketches
 from lastgood.settings import Settings
 from lastgood.sources.opening import openers
 from lastgood.sources.programs import MigrationPrograms
@@ -57,6 +61,7 @@ def wire(settings: Settings, out: Outside) -> Inside:
     live, golden = LiveData(Desk(openers(settings)), programs), GoldenChecks()
     executor.standbys.fits = live.schemas.fits
     drills, readiness = _rehearsals(settings, out, executor, live, golden)
+    custom = CustomMetrics(OutsideMetrics(settings, os.environ), executor.version)
     observer = Observer(
         executor=executor,
         releases=out.releases,
@@ -68,6 +73,8 @@ def wire(settings: Settings, out: Outside) -> Inside:
         golden=golden,
         standing=readiness.standing,
         labels=Labels(LoggedOutcomes(out.answered)),
+        custom=custom,
+        drift=Drift(LoggedSketches(out.answered), executor.version),
     )
     caretaker = Caretaker(kept=out.kept, releases=out.releases, desk=live.desk, kept_data=settings.kept_data)
     controller = Controller(
@@ -81,7 +88,7 @@ def wire(settings: Settings, out: Outside) -> Inside:
         recorder=Recorder(traffic=out.traffic, reports=out.reports, keep_seconds=settings.traffic_history),
         caretaker=caretaker,
     )
-    live.desk.wake = golden.wake = controller.wake
+    live.desk.wake = golden.wake = custom.wake = controller.wake
     return Inside(executor, live, golden, drills, readiness, observer, caretaker, controller)
 
 

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from listed_metrics import ListedMetrics
 from listed_outcomes import ListedOutcomes
+from listed_sketches import ListedSketches
 
 from lastgood.control.caretaker import Caretaker
 from lastgood.control.clearing import Clearing
 from lastgood.control.controller import Controller
+from lastgood.control.custom import CustomMetrics
 from lastgood.control.desk import Desk
+from lastgood.control.drift import Drift
 from lastgood.control.drill import Drills
 from lastgood.control.drill_schedule import DrillSchedule
 from lastgood.control.execute import Executor
@@ -284,6 +288,8 @@ class World:
             FakeBlobs(),
         )
         self.outcomes = ListedOutcomes()
+        self.metrics = ListedMetrics()
+        self.sketches = ListedSketches()
         self.database = open_store(store)
         self.versions = SqlVersions(self.database)
         self.store = SqlReleases(self.database)
@@ -324,6 +330,8 @@ class World:
             golden=self.golden,
             standing=self.readiness.standing,
             labels=Labels(self.outcomes),
+            custom=CustomMetrics(self.metrics, self.executor.version, begin=lambda work: work()),
+            drift=Drift(self.sketches, self.executor.version),
             now=lambda: self.clock,
         )
         self.traffic = SqlTraffic(self.database)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from lastgood.errors import Code, LastgoodError
-from lastgood.sources.hidden_texts import HiddenTexts, without_credentials
+from lastgood.sources.hidden_texts import HiddenTexts
 from lastgood.sources.programs import MigrationPrograms
+from lastgood.wire.credentials import without_credentials
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,23 @@
 
 from typing import Final
 
-from lastgood.domain.plan import KPIS, Guardrail, LatencyTest, Metric, Plan, PromoteWhen
+from lastgood.domain.plan import CONFUSIONS, KPIS, Guardrail, LatencyTest, Metric, Plan, PromoteWhen
 
 RATES: Final = frozenset((Metric.ERRORS, Metric.TIMEOUTS, Metric.INVALID_OUTPUT, Metric.COUNTER))
 """Metrics that are a number of bad requests of a total."""
+
+_WATCHED: Final = RATES | {Metric.LATENCY}
 
 
 def compares(guardrail: Guardrail) -> bool:
     """Return whether a guardrail holds the candidate against stable, beside any hard maximum."""
     if guardrail.metric is Metric.LATENCY:
         return guardrail.latency_test is not LatencyTest.NONE
-    return guardrail.metric in RATES or guardrail.metric in KPIS
+    if guardrail.custom is not None:
+        return guardrail.custom.counts
+    return (
+        guardrail.metric in RATES or guardrail.metric in KPIS or guardrail.metric is Metric.PREDICTION_DRIFT
+    )
 
 
 def alphas(plan: Plan) -> dict[str, float]:
@@ -32,6 +38,25 @@ def alphas(plan: Plan) -> dict[str, float]:
     return {
         guardrail.name: plan.false_rollback_rate * parts.get(guardrail.name, 1.0) for guardrail in compared
     }
+
+
+def watch_minutes(plan: Plan) -> dict[str, float]:
+    """Return the run length, in minutes, of each detector of a guardrail in the watch, by the guardrail's name.
+
+    All of them together raise a false alarm once in the plan's ``watch_run_length`` on average, so each one's is as
+    many times as long as there are detectors: two of a KPI (against the version before, and against what it was), one of
+    any other. What is on a dry run is left out of the count.
+    """
+    shares = alphas(plan)
+    each = {
+        one.name: 2 if one.metric in CONFUSIONS else 1
+        for one in plan.guardrails
+        if shares.get(one.name, 0.0) > 0.0 and (one.metric in CONFUSIONS or one.metric in _WATCHED)
+    }
+    dry = {one.name for one in plan.guardrails if one.dry_run}
+    together = sum(count for name, count in each.items() if name not in dry)
+    minutes = max(2.0, plan.watch_run_length / 60.0)
+    return {name: minutes * (count if name in dry else together) for name, count in each.items()}
 
 
 def proof_alpha(plan: Plan, guardrail: Guardrail) -> float | None:

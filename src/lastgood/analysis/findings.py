@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lastgood.analysis import comparisons, latency, numbers, sentences
+from lastgood.analysis import comparisons, going_back, latency, numbers, sentences, watch_findings
 from lastgood.analysis.measured import Measured, seconds_at
 from lastgood.analysis.split_check import Fault
 from lastgood.domain.plan import Guardrail, LatencyTest, Metric, OnFail
@@ -53,14 +53,21 @@ def compared(
     verdict, why = _verdict(measured, corrupt, unsplit)
     finding = _wordless(measured, verdict)
     proof = [] if verdict is Verdict.FAILED else _proof(measured)
-    clauses = [_facts(measured), *_evidence(measured), *_limit(measured), why(), *proof]
+    watch = watch_findings.told(measured)
+    clauses = [_facts(measured), *_evidence(measured), *_limit(measured), *watch, why(), *proof]
     told = "; ".join(clause for clause in clauses if clause)
     last = sentences.word(verdict, finding.on_fail, dry_run=guardrail.dry_run)
     split = {} if unsplit is None or measured.comparison is None else {"split": unsplit.numbers()}
     return msgspec.structs.replace(
         finding,
         sentence=f"{guardrail.name}: {told}: {last}.",
-        numbers={**numbers.of(measured), **split, "strata": strata, "log": log},
+        numbers={
+            **numbers.of(measured),
+            **watch_findings.numbers(measured),
+            **split,
+            "strata": strata,
+            "log": log,
+        },
     )
 
 
@@ -75,6 +82,7 @@ def _wordless(measured: Measured, verdict: Verdict) -> Finding:
         no_data=None if measured.requests.n1 else guardrail.no_data,
         proven=measured.proven(),
         dry_run=guardrail.dry_run,
+        world=verdict is Verdict.FAILED and measured.no_better(),
     )
 
 
@@ -85,6 +93,8 @@ def _verdict(
     guardrail, requests = measured.guardrail, measured.requests
     limit = measured.limited()
     if limit is not None and limit[1]:
+        return Verdict.FAILED, _nothing
+    if measured.changed():
         return Verdict.FAILED, _nothing
     # An alert must not take the place of a hard maximum that has not been looked at yet.
     waits = measured.only_alerts and guardrail.maximum is not None and limit is None
@@ -142,6 +152,8 @@ def _on_fail(measured: Measured, verdict: Verdict) -> OnFail:
     Such a comparison stands in the way of no promotion either, unless its hard maximum is still to be looked at.
     """
     guardrail, limit = measured.guardrail, measured.limited()
+    if verdict is Verdict.FAILED and (measured.changed() or measured.no_better()):
+        return going_back.on_fail(guardrail.on_fail, world=measured.no_better())
     if not measured.only_alerts or not measured.requests.n1:
         return guardrail.on_fail
     if guardrail.maximum is None:

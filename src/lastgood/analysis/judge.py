@@ -4,7 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lastgood.analysis import findings, kpi_findings, kpi_state, parts, split_check, trials
+from lastgood.analysis import (
+    custom_findings,
+    custom_state,
+    drift_findings,
+    drift_state,
+    findings,
+    kpi_findings,
+    kpi_state,
+    parts,
+    split_check,
+    trials,
+    watch,
+)
 from lastgood.analysis.budget import RATES, alphas, proof_alpha
 from lastgood.analysis.counts import added, without_firsts
 from lastgood.analysis.measured import measured
@@ -13,7 +25,7 @@ from lastgood.analysis.parts import Comparison
 from lastgood.analysis.record import Arms, Record, chained, read
 from lastgood.analysis.trials import Trials
 from lastgood.domain.change import Evidence
-from lastgood.domain.plan import KPIS, Guardrail, Metric, Plan
+from lastgood.domain.plan import DRIFTS, KPIS, Guardrail, Metric, Plan
 from lastgood.domain.traffic import ArmCounts, Baseline, Stratum, Units
 from lastgood.domain.verdict import Finding
 from lastgood.errors import Code, LastgoodError
@@ -92,6 +104,28 @@ def judge(
                 unsplit=unsplit,
             )
             return explained(found) if intervals else found
+        if guardrail.metric is Metric.CUSTOM:
+            found = custom_findings.judged(
+                guardrail,
+                (record.custom or {}).get(guardrail.name) or custom_state.initial(plan, guardrail),
+                alpha=shares.get(guardrail.name, 0.0),
+                proving=proof_alpha(plan, guardrail) is not None,
+                strata=evidence.sequence,
+                log=record.log,
+                unsplit=unsplit,
+            )
+            return explained(found) if intervals else found
+        if guardrail.metric in DRIFTS:
+            return drift_findings.judged(
+                guardrail,
+                record.drift or drift_state.DriftRecord(),
+                baseline,
+                alpha=shares.get(guardrail.name, 0.0),
+                told=told,
+                strata=evidence.sequence,
+                log=record.log,
+                unsplit=unsplit,
+            )
         seen = measured(
             guardrail,
             parts.units_of(guardrail, baseline),
@@ -100,6 +134,7 @@ def judge(
             alpha=shares.get(guardrail.name, 0.0),
             proving=proof_alpha(plan, guardrail) is not None,
             only_alerts=parts.only_alerts(guardrail, baseline),
+            seen=record.watch or None,
         )
         if not told:
             return findings.judged(seen, corrupt=corrupt, unsplit=unsplit)
@@ -116,6 +151,11 @@ def candidate_requests(evidence: Evidence, stage: int) -> int:
     return read(evidence.states).stages.get(stage, 0)
 
 
+def watched_ones(evidence: Evidence) -> set[str]:
+    """Return the guardrails that the watch has held against the version before; labels apart."""
+    return set((read(evidence.states).watch or watch.Watch()).guardrails)
+
+
 def log_of(evidence: Evidence) -> str:
     """Return the digest of all strata that the evidence rests on; empty before the first."""
     return read(evidence.states).log
@@ -129,7 +169,7 @@ def _begun(plan: Plan, baseline: Baseline, evidence: Evidence) -> Record:
     comparisons = {
         guardrail.name: parts.initial(plan, baseline, guardrail, shares[guardrail.name])
         for guardrail in plan.guardrails
-        if shares.get(guardrail.name, 0.0) > 0.0 and guardrail.metric not in KPIS
+        if shares.get(guardrail.name, 0.0) > 0.0 and guardrail.metric not in (*KPIS, *DRIFTS, Metric.CUSTOM)
     }
     return Record(comparisons={name: one for name, one in comparisons.items() if one.parts})
 
@@ -140,11 +180,33 @@ def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Strat
         return msgspec.structs.replace(
             record,
             labels=kpi_state.with_labels(
-                plan, record.labels or kpi_state.LabelRecord(), stratum.labels, stratum.stage
+                plan,
+                record.labels or kpi_state.LabelRecord(),
+                stratum.labels,
+                stratum.stage,
+                stratum.closed_at,
             ),
             closed_at=max(record.closed_at, stratum.closed_at),
             log=chained(record.log, stratum),
         )
+    if stratum.custom:
+        return msgspec.structs.replace(
+            record,
+            custom=custom_state.with_measurement(plan, record.custom or {}, stratum.custom, stratum.stage),
+            closed_at=max(record.closed_at, stratum.closed_at),
+            log=chained(record.log, stratum),
+        )
+    if stratum.drift:
+        return msgspec.structs.replace(
+            record,
+            drift=drift_state.with_drift(
+                plan, record.drift or drift_state.DriftRecord(), stratum.drift, stratum.stage
+            ),
+            closed_at=max(record.closed_at, stratum.closed_at),
+            log=chained(record.log, stratum),
+        )
+    if stratum.stage == plan.pair_stage:
+        return _with_pairs(plan, baseline, record, stratum)
     watched = stratum.stage >= plan.watch_stage and not stratum.stable.requests
     taken, keys = ({}, record.keys) if watched else _trials(plan, baseline, record, stratum)
 
@@ -160,19 +222,29 @@ def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Strat
             for guardrail in plan.guardrails
             if guardrail.name in record.comparisons
         }
+    return _counted(msgspec.structs.replace(record, comparisons=comparisons, keys=keys), stratum)
+
+
+def _with_pairs(plan: Plan, baseline: Baseline, record: Record, stratum: Stratum) -> Record:
+    """Return the record after one more stratum of the watch's pairs: the comparisons of the steps stay as they are."""
+    taken, keys = _trials(plan, baseline, record, stratum)
+    pasts = {name: one.past for name, one in record.comparisons.items() if one.past is not None}
+    seen = watch.after(plan, baseline, record.watch or watch.Watch(), pasts, stratum, taken)
+    return _counted(msgspec.structs.replace(record, watch=seen, keys=keys), stratum)
+
+
+def _counted(record: Record, stratum: Stratum) -> Record:
+    """Return the record with the requests of a stratum in its sums."""
     here = record.stages.get(stratum.stage, 0)
-    return Record(
-        comparisons=comparisons,
+    return msgspec.structs.replace(
+        record,
         total=Arms(
             candidate=_sum(record.total.candidate, stratum.candidate),
             stable=_sum(record.total.stable, stratum.stable),
         ),
         stages=record.stages | {stratum.stage: here + stratum.candidate.requests},
-        keys=keys,
         closed_at=max(record.closed_at, stratum.closed_at),
         log=chained(record.log, stratum),
-        labels=record.labels,
-        split=record.split,
     )
 
 

@@ -8,7 +8,7 @@ from lastgood.analysis.kpi import tally
 from lastgood.analysis.kpi_state import KpiState, LabelRecord, appeared, by_key
 from lastgood.analysis.record import read
 from lastgood.domain.change import Evidence
-from lastgood.domain.kpi import Cursor, Kpi, Labels, Outcome
+from lastgood.domain.kpi import Cursor, Kpi, Labels, Outcome, Pairs
 from lastgood.domain.plan import KPIS, Guardrail, Plan
 from lastgood.domain.traffic import ArmCounts, Baseline, Stratum
 
@@ -57,7 +57,9 @@ def strata_of(
         remembered = state.keys if by_key(baseline) else None
         outcomes = news[_after(guardrail)].outcomes
         for stage, kpi in tally(guardrail, outcomes, remembered, appeared(state)).items():
-            stages.setdefault(stage, {})[guardrail.name] = kpi
+            looked_at = stage >= plan.watch_stage and not kpi.pairs
+            told = msgspec.structs.replace(kpi, pairs=Pairs()) if looked_at else kpi
+            stages.setdefault(stage, {})[guardrail.name] = told
     far = {_name(after): one.read for after, one in sorted(news.items()) if one.outcomes}
     closed_at = max(now, read(evidence.states).closed_at)
     return tuple(

@@ -52,7 +52,8 @@ class KpiWatch(msgspec.Struct, frozen=True, kw_only=True):
     """One guardrail's watch.
 
     ``against`` looks at the version before, ``was`` at the reference (None until there is one). ``open`` is the minute that is
-    not over (epoch seconds // 60), ``total`` sums all of them.
+    not over (epoch seconds // 60), ``total`` sums all of them. ``steps`` are both arms' rows of the steps together, as of the
+    last minute that was closed.
     """
 
     run_length: float
@@ -61,6 +62,7 @@ class KpiWatch(msgspec.Struct, frozen=True, kw_only=True):
     minute: int | None = None
     open: Seen = Seen()
     total: Seen = Seen()
+    steps: Trials = Trials()
 
 
 def initial(guardrail: Guardrail, run_length: float) -> KpiWatch:
@@ -75,7 +77,7 @@ def after(
 ) -> KpiWatch:
     """Return the watch after one more stratum of labels, read ``at`` epoch seconds.
 
-    ``steps`` are the labelled rows of both arms in the steps so far. ``paired`` is whether the stratum is about pairs.
+    ``steps`` are the labelled rows of both arms in the steps so far, together. ``paired`` is whether the stratum is about pairs.
     """
     minute = int(at // _MINUTE)
     if watch.minute is None or minute > watch.minute:
@@ -95,7 +97,7 @@ def reference(guardrail: Guardrail, steps: Trials) -> float | None:
     It is the upper end of what the rate in the steps may have been (two standard errors, by Wilson), and the
     allowance on top: odds of 1.2 or the margin, whichever is more.
     """
-    n, bad = steps.n1 + steps.n0, steps.bad1 + steps.bad0
+    n, bad = steps.n1, steps.bad1
     if n < REFERENCE_LEAST:
         return None
     rate, square = bad / n, _WIDTH * _WIDTH
@@ -128,7 +130,7 @@ def _closed(watch: KpiWatch, guardrail: Guardrail, steps: Trials) -> KpiWatch:
     if rate is not None and seen.alone.n1:
         state = was or detector.initial_against(watch.run_length, rate)
         was = detector.update(msgspec.structs.replace(state, reference=rate), seen.alone.n1, seen.alone.bad1)
-    return msgspec.structs.replace(watch, against=against, was=was)
+    return msgspec.structs.replace(watch, against=against, was=was, steps=steps)
 
 
 def _times(rate: float, odds: float) -> float:

@@ -2,11 +2,13 @@
 
 import msgspec
 
-from lastgood.analysis import comparisons, latency, trials
+from lastgood.analysis import comparisons, going_back, latency, trials, watch
 from lastgood.analysis.comparisons import ByRanks
+from lastgood.analysis.counts import measured_of
 from lastgood.analysis.parts import Comparison, Part
 from lastgood.analysis.record import Arms
 from lastgood.analysis.trials import Trials
+from lastgood.analysis.watch import Watch, Watched
 from lastgood.domain.plan import Guardrail, Metric
 from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Units
 from lastgood.stats import quantiles
@@ -18,7 +20,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``alpha`` is its part of the false rollback rate, ``comparison`` None where it compares nothing. ``proving``
     is whether the plan asks for a proof of it, ``only_alerts`` whether its comparison may do no more than alert. ``requests`` is what was measured request by request; of latencies
     none is bad. ``tested`` are the parts that ask whether the candidate is worse, ``lead`` the one of them that is
-    nearest to its bound, a failed one first.
+    nearest to its bound, a failed one first. ``watched`` is what the guardrail has seen in the watch, ``before`` what the version
+    before answered in it, None without pairs.
     """
 
     guardrail: Guardrail
@@ -31,6 +34,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     requests: Trials
     tested: tuple[Part, ...]
     lead: Part | None
+    watched: Watched | None = None
+    before: ArmCounts | None = None
 
     def counted(self) -> Trials | None:
         """Return the trials to tell of: those of the part that decides; None where they are no rate."""
@@ -76,12 +81,39 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
         None without a maximum or before the candidate has ``min_samples`` measured requests.
         """
-        requests, maximum = self.requests, self.guardrail.maximum
-        if maximum is None or requests.n1 < max(1, self.guardrail.min_samples):
+        return self._limited(self.total.candidate)
+
+    def beside(self) -> tuple[float, bool] | None:
+        """Return the same of what the candidate is held against: the version before in the watch, else stable."""
+        known = None if self.before is None else self._limited(self.before)
+        return known or self._limited(self.total.stable)
+
+    def no_better(self) -> bool:
+        """Return whether the candidate is over the hard maximum and the other version hardly less so.
+
+        Not where a comparison has found the candidate worse.
+        """
+        limit, beside, maximum = self.limited(), self.beside(), self.guardrail.maximum
+        if limit is None or beside is None or maximum is None:
+            return False
+        alike = going_back.no_better(limit[0], beside[0], maximum)
+        return alike and not (self.fails() or self.changed())
+
+    def changed(self) -> bool:
+        """Return whether the watch has found the promoted version worse than the one before."""
+        if self.watched is None or not watch.reached(self.watched):
+            return False
+        return watch.lead(self.watched).trials.bad1 >= self.guardrail.min_bad
+
+    def _limited(self, counts: ArmCounts) -> tuple[float, bool] | None:
+        guardrail, maximum = self.guardrail, self.guardrail.maximum
+        if guardrail.metric is Metric.LATENCY:
+            requests, value = quantiles.total(counts.latency), seconds_at(counts, guardrail.quantile) or 0.0
+        else:
+            requests, bad = measured_of(counts, trials.name_of(guardrail))
+            value = bad / requests if requests else 0.0
+        if maximum is None or requests < max(1, guardrail.min_samples):
             return None
-        value = requests.bad1 / requests.n1
-        if self.guardrail.metric is Metric.LATENCY:
-            value = seconds_at(self.total.candidate, self.guardrail.quantile) or 0.0
         return value, value > maximum
 
     def _fails(self, part: Part) -> bool:
@@ -97,8 +129,9 @@ def measured(
     alpha: float,
     proving: bool,
     only_alerts: bool = False,
+    seen: Watch | None = None,
 ) -> Measured:
-    """Return a guardrail's view of a release's sums and of its comparison."""
+    """Return a guardrail's view of a release's sums, of its comparison and of what was ``seen`` in the watch."""
     if guardrail.metric is Metric.LATENCY:
         candidate, stable = quantiles.total(total.candidate.latency), quantiles.total(total.stable.latency)
         requests = Trials(n1=candidate, n0=stable)
@@ -120,6 +153,8 @@ def measured(
         requests=requests,
         tested=tested,
         lead=lead,
+        watched=None if seen is None else seen.guardrails.get(guardrail.name),
+        before=None if seen is None else seen.stable,
     )
 
 

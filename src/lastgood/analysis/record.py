@@ -5,9 +5,12 @@ from typing import Any
 
 import msgspec
 
+from lastgood.analysis.custom_state import CustomRecord
+from lastgood.analysis.drift_state import DriftRecord
 from lastgood.analysis.kpi_state import LabelRecord
 from lastgood.analysis.parts import Comparison
 from lastgood.analysis.split_check import Splits
+from lastgood.analysis.watch import Watch
 from lastgood.domain.traffic import ArmCounts, Stratum
 
 
@@ -25,7 +28,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     stage. ``keys`` are the 32-bit hashes of the keys that have gone bad, by metric, where keys are the units.
     ``closed_at`` is when the last stratum closed, ``log`` a running digest of all strata: whoever knows it knows
     whether a log of strata is the one that was judged. ``labels`` are what KPI guardrails rest on,
-    ``split`` is how requests without a key were split between the arms, by stage.
+    ``custom`` what custom guardrails do, ``drift`` what those on values do, ``split`` is how requests without a key were split
+    between the arms, by stage, ``watch`` what was counted of requests that the version before answered too.
     """
 
     comparisons: dict[str, Comparison] = {}
@@ -35,7 +39,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     closed_at: float = 0.0
     log: str = ""
     labels: LabelRecord | msgspec.UnsetType = msgspec.UNSET  # left out where a plan asks for none
+    custom: CustomRecord | msgspec.UnsetType = msgspec.UNSET  # left out where nothing was measured outside
     split: Splits | msgspec.UnsetType = msgspec.UNSET  # left out where no request was sent by chance
+    watch: Watch | msgspec.UnsetType = msgspec.UNSET  # left out where the version before answered no copies
+    drift: DriftRecord | msgspec.UnsetType = msgspec.UNSET  # left out where a plan looks for none
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

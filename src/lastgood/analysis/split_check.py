@@ -54,10 +54,10 @@ class Fault(msgspec.Struct, frozen=True):
 def with_stratum(plan: Plan, splits: Splits, stratum: Stratum) -> Splits:
     """Return the counts after one more stratum, which changes those of its own stage alone.
 
-    A stratum of labels, of the watch, of a stage without a split or with keyed requests only changes nothing. Each
+    A stratum of labels or drift, of the watch, of a stage without a split or with keyed requests only changes nothing. Each
     stage has its part of :data:`ALPHA`.
     """
-    if stratum.labels or not _is_split(plan, stratum.stage):
+    if stratum.labels or stratum.drift or stratum.custom or not _is_split(plan, stratum.stage):
         return splits
     own, other = stratum.candidate, stratum.stable
     counts = (own.requests - own.keyed, other.requests - other.keyed)

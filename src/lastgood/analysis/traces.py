@@ -29,9 +29,10 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageTraffic(msgspec.Struct, kw_only=True):
-    """What both arms had in one stage, and between which times (epoch seconds)."""
+    """What both arms had in one stage, and between which times (epoch seconds). ``pairs``: it was requests and their copies."""
 
     stage: int
+    pairs: bool
     since: float
     until: float
     candidate: int = 0
@@ -55,7 +56,7 @@ def traces(plan: Plan, baseline: Baseline, release: int, strata: Iterable[Stratu
     stages: dict[int, StageTraffic] = {}
     for stratum in strata:
         evidence = fold(plan, baseline, evidence, (stratum,))
-        _count(stages, stratum)
+        _count(plan, stages, stratum)
         if evidence.sequence % every and evidence.sequence != count:
             continue
         requests = read(evidence.states).total.candidate.requests
@@ -69,11 +70,12 @@ def traces(plan: Plan, baseline: Baseline, release: int, strata: Iterable[Stratu
     return Traces(points=points, stages=[stages[stage] for stage in sorted(stages)])
 
 
-def _count(stages: dict[int, StageTraffic], stratum: Stratum) -> None:
-    if stratum.labels:
+def _count(plan: Plan, stages: dict[int, StageTraffic], stratum: Stratum) -> None:
+    if stratum.labels or stratum.drift or stratum.custom:
         return
     at = stratum.closed_at
-    here = stages.setdefault(stratum.stage, StageTraffic(stage=stratum.stage, since=at, until=at))
+    begun = StageTraffic(stage=stratum.stage, pairs=plan.pairs_at(stratum.stage), since=at, until=at)
+    here = stages.setdefault(stratum.stage, begun)
     here.until = at
     here.candidate += stratum.candidate.requests
     here.stable += stratum.stable.requests
@@ -83,7 +85,7 @@ def _count(stages: dict[int, StageTraffic], stratum: Stratum) -> None:
 
 def _part(numbers: Mapping[str, Any]) -> float | None:
     """Return how near the nearest comparison is to its bound, None where nothing is compared."""
-    told = numbers.get("parts") or [numbers]
+    told = [*(numbers.get("parts") or [numbers]), *numbers.get("slices", ())]
     found = [
         one["log_e"] / math.log(one["bound"])
         for one in told

@@ -13,16 +13,19 @@ What is judged how
     With ``hosts`` as units every detector counts host-minutes. What a minute counts is known when it is over.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from lastgood.analysis import changes, hostunits, latency
+from lastgood.analysis.budget import watch_minutes
 from lastgood.analysis.changes import Change
+from lastgood.analysis.counts import added, without_firsts
 from lastgood.analysis.hostunits import HostMinutes
 from lastgood.analysis.latency import Past
-from lastgood.analysis.trials import Trials
-from lastgood.domain.plan import DEFAULT_QUANTILES, Guardrail, LatencyTest, Margin, Metric
+from lastgood.analysis.trials import Trials, name_of
+from lastgood.domain.plan import DEFAULT_QUANTILES, KPIS, Guardrail, LatencyTest, Margin, Metric, Plan
 from lastgood.domain.traffic import ArmCounts, Baseline, Stratum, Units
 
 _MINUTE: Final = 60.0
@@ -60,6 +63,36 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     guardrails: dict[str, Watched] = {}
     candidate: ArmCounts = msgspec.field(default_factory=ArmCounts)
     stable: ArmCounts = msgspec.field(default_factory=ArmCounts)
+
+
+def after(
+    plan: Plan,
+    baseline: Baseline,
+    before: Watch,
+    pasts: Mapping[str, Past],
+    stratum: Stratum,
+    taken: Mapping[str, Trials],
+) -> Watch:
+    """Return the watch after one more stratum of pairs, from which each bad/total metric takes its ``taken`` trials.
+
+    ``pasts`` are the latencies that comparisons of the steps know, by guardrail.
+    """
+    found = dict(before.guardrails)
+    minutes = watch_minutes(plan)
+    for guardrail in plan.guardrails:
+        name = guardrail.name
+        if name not in minutes or guardrail.metric in KPIS:
+            continue
+        known = found.get(name) or initial(guardrail, baseline, pasts.get(name), minutes[name])
+        if guardrail.metric is Metric.LATENCY:
+            found[name] = with_latencies(known, guardrail, stratum)
+        else:
+            found[name] = with_rates(known, guardrail, stratum, taken[name_of(guardrail)])
+    return Watch(
+        guardrails=found,
+        candidate=added((before.candidate, without_firsts(stratum.candidate))),
+        stable=added((before.stable, without_firsts(stratum.stable))),
+    )
 
 
 def initial(guardrail: Guardrail, baseline: Baseline, past: Past | None, run_length: float) -> Watched:

@@ -55,7 +55,13 @@ def check(session: Session, file: Path) -> None:
 
 def _refusals_here(session: Session, found: "Plan") -> list[LastgoodError]:
     """Return every reason why the settings of the project at hand would refuse a release with this plan."""
-    from lastgood.control.preflight import check_labels, check_plan_trusted, check_source_known
+    from lastgood.control.preflight import (
+        check_labels,
+        check_metrics,
+        check_plan_trusted,
+        check_sketches,
+        check_source_known,
+    )
 
     try:
         settings = session.settings
@@ -64,7 +70,7 @@ def _refusals_here(session: Session, found: "Plan") -> list[LastgoodError]:
             return []  # a plan may be checked where no project is
         raise
     refusals = []
-    for check in (check_plan_trusted, check_labels):
+    for check in (check_plan_trusted, check_labels, check_sketches, check_metrics):
         try:
             check(found, settings)
         except LastgoodError as error:

@@ -7,14 +7,16 @@ something follows from them.
 import logging
 from collections.abc import Iterable
 
-from lastgood.analysis.judge import candidate_requests, fold, judge
+from lastgood.analysis.judge import candidate_requests, fold, judge, watched_ones
 from lastgood.analysis.strata import Lives, collect, forget, opened, used_up
 from lastgood.control.ahead import Ahead, Faults
 from lastgood.control.counted import Counted, life_of
+from lastgood.control.custom import CustomMetrics
+from lastgood.control.drift import Drift
 from lastgood.control.labels import Labels
 from lastgood.domain.change import Evidence, EvidenceStep
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import KPIS, Metric
+from lastgood.domain.plan import DRIFTS, KPIS, Metric
 from lastgood.domain.release import MOVING, Release
 from lastgood.domain.traffic import Stratum, Units
 from lastgood.domain.verdict import Finding
@@ -30,10 +32,14 @@ _Folded = tuple[Evidence, tuple[Stratum, ...], Faults]
 class Measuring:
     """What is known of each release's evidence, in memory while it is under way and always as the store has it."""
 
-    def __init__(self, store: EvidenceStore, counted: Counted, labels: Labels) -> None:
+    def __init__(
+        self, store: EvidenceStore, counted: Counted, labels: Labels, custom: CustomMetrics, drift: Drift
+    ) -> None:
         self._store = store
         self._counted = counted
         self._labels = labels
+        self._custom = custom
+        self._drift = drift
         self._ahead = Ahead(store)
         self._evidence: dict[int, Evidence] = {}
         self._without_news: dict[int, tuple[Evidence, Lives]] = {}
@@ -68,16 +74,21 @@ class Measuring:
         return self._judged(release, evidence, stage, misses, self._corrupt(release, faults))
 
     def watched(self, release: Release, misses: int, now: float, *, started: bool) -> tuple[Finding, ...]:
-        """Judge what needs no second arm (hard limits, and whether the host answers once it has ``started``) and labels.
+        """Judge what needs no second arm, labels, and what the version before answered beside it.
 
-        Labels are of what both arms answered before.
+        The first are hard limits, numbers from outside, and whether the host answers once it has ``started``.
         """
         before = self.evidence(release)
         folded, strata, faults = self._gained(release, before, now)
         evidence = self._kept(before, folded, strata)
         corrupt = self._corrupt(release, faults)
         _, findings = self._judged(release, evidence, release.plan.watch_stage, misses, corrupt)
-        alone = {one.name for one in release.plan.guardrails if one.maximum is not None or one.metric in KPIS}
+        alone = {
+            one.name
+            for one in release.plan.guardrails
+            if one.maximum is not None or one.metric in (*KPIS, *DRIFTS, Metric.CUSTOM)
+        }
+        alone |= watched_ones(evidence)
         return tuple(
             finding
             for finding in findings
@@ -144,6 +155,10 @@ class Measuring:
         before, strata, faults = self._collected(release, evidence, lives, now, flush=flush)
         last = evidence.sequence + len(strata)
         strata += self._labels.strata(release, evidence, sequence=last, now=now)
+        last = evidence.sequence + len(strata)
+        strata += self._custom.strata(release, evidence, sequence=last, now=now)
+        last = evidence.sequence + len(strata)
+        strata += self._drift.strata(release, evidence, sequence=last, now=now)
         folded = fold(release.plan, release.baseline, before, strata) if strata else evidence
         return folded, strata, (*faults, *unreadable)
 

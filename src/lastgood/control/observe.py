@@ -9,7 +9,9 @@ import msgspec
 
 from lastgood.analysis.judge import candidate_requests, judge
 from lastgood.control.counted import Counted, corrupt_lives
+from lastgood.control.custom import CustomMetrics
 from lastgood.control.data_moves import fits_matter
+from lastgood.control.drift import Drift
 from lastgood.control.execute import Executor
 from lastgood.control.golden import GoldenChecks
 from lastgood.control.host_views import host_view
@@ -60,6 +62,8 @@ class Observer:
         golden: GoldenChecks,
         standing: Callable[[Release], Standing],
         labels: Labels,
+        custom: CustomMetrics,
+        drift: Drift,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._executor = executor
@@ -73,9 +77,11 @@ class Observer:
         self._golden = golden
         self._standing = standing
         self.labels = labels
+        self._custom = custom
+        self._drift = drift
         self._now = now
         self._look: _Look | None = None
-        self.measuring = Measuring(evidence, self._counted, labels)
+        self.measuring = Measuring(evidence, self._counted, labels, custom, drift)
         executor.sealed = partial(sealed_of, evidence)
 
     def situation(
@@ -161,7 +167,7 @@ class Observer:
 
         ``intervals`` asks for confidence sequences, which take a tenth of a second or so for each guardrail.
         Once no candidate is measured any more, that is how the guardrails stood at the end; whether its host answers
-        is not among it.
+        is not among it. In the watch the requests are those that were copied.
         """
         candidate = host_view(self._fleet.observe(), release.model, release.version)
         evidence = self._store.evidence(release.id)
@@ -181,6 +187,8 @@ class Observer:
             findings = ()
         elif release.phase not in IN_STEPS:
             findings = tuple(finding for finding in findings if finding.metric != Metric.HEALTH.value)
+        watching = release.phase is Phase.WATCHING
+        stage = release.plan.pair_stage if watching else max(release.plan.stage_at(release.step), 0)
         return Situation(
             now=self._now(),
             candidate=candidate,
@@ -188,8 +196,12 @@ class Observer:
             last_good=None,
             acknowledged=False,
             findings=findings,
-            requests=candidate_requests(evidence, max(release.plan.stage_at(release.step), 0)),
+            requests=candidate_requests(evidence, stage),
         )
+
+    def copies_dropped(self) -> int:
+        """Return how many copies were due and not made, of all deployments, by the gateway workers that report."""
+        return sum(one.copies_dropped for one in self._reports.look().reports)
 
     def stored(self, release: Release) -> tuple[Evidence, Iterator[Stratum]]:
         """Return what the store holds: the evidence, and the strata that it is said to come from."""
@@ -212,4 +224,6 @@ class Observer:
         """Drop what is remembered of a release: it is over, or another process took it on."""
         self.measuring.forget(release)
         self.labels.forget(release.id)
+        self._custom.forget(release.id)
+        self._drift.forget(release.id)
         self._golden.forget(release.id)

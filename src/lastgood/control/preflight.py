@@ -218,8 +218,8 @@ def check_slices(plan: Plan, version: Version) -> None:
             )
 
 
-def check_drift(plan: Plan, version: Version, settings: Settings) -> None:
-    """Refuse guardrails on values that nobody would look at, or that nothing is known to hold against.
+def check_sketches(plan: Plan, settings: Settings) -> None:
+    """Refuse guardrails on values that nobody would look at: nothing is recorded.
 
     :raises LastgoodError: ``refused``.
     """
@@ -230,7 +230,14 @@ def check_drift(plan: Plan, version: Version, settings: Settings) -> None:
             f"{needing[0].name} looks at inputs and answers, and no predictions are recorded.",
             "Set record_predictions = true in lastgood.toml and restart the server.",
         )
-    for one in needing:
+
+
+def check_reference(plan: Plan, version: Version) -> None:
+    """Refuse a guardrail on inputs for a version of which nobody knows what it was trained on.
+
+    :raises LastgoodError: ``refused``.
+    """
+    for one in plan.guardrails:
         if one.metric is not Metric.DRIFT or one.drift is None:
             continue
         if version.reference is None:

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.custom import CustomTerms
+from lastgood.domain.drift import DriftTerms
 from lastgood.domain.kpi import KpiTerms
 
 
@@ -110,6 +112,9 @@ class Metric(StrEnum):
     F1 = "f1"  # the harmonic mean of both
     MEAN = "mean"  # the labels' own mean: a reward
     MAE = "mae"  # how far a predicted number is from the label, in the mean
+    CUSTOM = "custom"  # numbers from outside
+    DRIFT = "drift"  # inputs against the training reference
+    PREDICTION_DRIFT = "prediction_drift"  # the candidate's outputs against stable's
 
 
 CONFUSIONS: Final = frozenset((Metric.ACCURACY, Metric.PRECISION, Metric.RECALL, Metric.F1))
@@ -117,6 +122,9 @@ CONFUSIONS: Final = frozenset((Metric.ACCURACY, Metric.PRECISION, Metric.RECALL,
 
 KPIS: Final = CONFUSIONS | {Metric.MEAN, Metric.MAE}
 """Metrics that need labels."""
+
+DRIFTS: Final = frozenset((Metric.DRIFT, Metric.PREDICTION_DRIFT))
+"""Metrics that look at values instead of at what went wrong."""
 
 
 class LatencyTest(StrEnum):
@@ -149,6 +157,7 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``kpi`` is set for the metrics that need labels. Their trials are labelled rows, and ``margin``, ``min_bad`` and
     ``maximum`` are about wrong ones; of a mean the margin is a part of its range. ``min_samples`` are labelled rows.
+    ``drift`` is set for the metrics that look at values; their ``min_samples`` are rows.
     With ``slices``, columns of the input, it also compares the rows of each of their values (at half of its rate in all);
     the hard limit, ``min_samples`` and ``proof`` are about all rows.
     """
@@ -171,6 +180,8 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     no_data: NoData = NoData.HOLD
     dry_run: bool = False
     kpi: KpiTerms | None = None
+    custom: CustomTerms | None = None
+    drift: DriftTerms | None = None
     slices: tuple[str, ...] = ()
 
 

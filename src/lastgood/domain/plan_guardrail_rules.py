@@ -20,6 +20,10 @@ from lastgood.domain.plan import (
     Strategy,
 )
 from lastgood.domain.plan_built_in import default_guardrails
+from lastgood.domain.plan_custom import CustomGuardrail
+from lastgood.domain.plan_custom_rules import plain_number, read_custom
+from lastgood.domain.plan_drift import DriftGuardrail, PredictionDriftGuardrail
+from lastgood.domain.plan_drift_rules import read_drift
 from lastgood.domain.plan_guardrails import (
     COUNTER_PATTERN,
     MAX_QUANTILES,
@@ -61,7 +65,8 @@ def read_guardrails(
         for index, one in enumerate(given)
     ]
     compared = [
-        not isinstance(one, HealthGuardrail) and test is not LatencyTest.NONE
+        not (isinstance(one, HealthGuardrail | DriftGuardrail) or plain_number(one))
+        and test is not LatencyTest.NONE
         for one, test in zip(given, tests, strict=True)
     ]
     shares = _shares(placed, given, compared)
@@ -78,6 +83,14 @@ def read_guardrails(
             labelled = read_kpi(placed, one, path, strategy)
             found.append(msgspec.structs.replace(labelled, share=shares[index]))
             continue
+        if isinstance(one, DriftGuardrail | PredictionDriftGuardrail):
+            drift = read_drift(placed, one, path, strategy)
+            found.append(msgspec.structs.replace(drift, share=shares[index]))
+            continue
+        if isinstance(one, CustomGuardrail):
+            custom = read_custom(placed, one, path, strategy)
+            found.append(msgspec.structs.replace(custom, share=shares[index]))
+            continue
         guardrail = _comparing(placed, one, path, tests[index] or LatencyTest.NONE)
         guardrail = msgspec.structs.replace(guardrail, share=shares[index])
         found.append(_limited(placed, guardrail, path, strategy, compares=compared[index]))
@@ -89,7 +102,9 @@ def compares(guardrail: Guardrail) -> bool:
     """Return whether a guardrail compares the candidate with stable."""
     if guardrail.metric is Metric.LATENCY:
         return guardrail.latency_test is not LatencyTest.NONE
-    return guardrail.metric is not Metric.HEALTH
+    if guardrail.custom is not None:
+        return guardrail.custom.counts
+    return guardrail.metric not in (Metric.HEALTH, Metric.DRIFT)
 
 
 # --- one guardrail ------------------------------------------------------------------------------------
@@ -257,7 +272,7 @@ def _shares(placed: Placed, given: list[GuardrailDocument], compared: list[bool]
     shares = [0.0] * len(given)
     open_ones, taking = [], []
     for index, one in enumerate(given):
-        if isinstance(one, HealthGuardrail) or not compared[index]:
+        if isinstance(one, HealthGuardrail | DriftGuardrail) or not compared[index]:
             continue
         path = f"$.guardrails[{index}].share"
         if one.dry_run:

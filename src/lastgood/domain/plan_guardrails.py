@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from lastgood.domain.plan import DEFAULT_QUANTILES, NoData, OnFail
+from lastgood.domain.plan_custom import CustomGuardrail
+from lastgood.domain.plan_drift import DRIFT_KINDS, DriftDocument
 from lastgood.domain.plan_guardrail_keys import (
     DryRun,
     MaxCounter,
@@ -174,6 +176,8 @@ GuardrailDocument = (
     | LatencyGuardrail
     | CounterGuardrail
     | KpiDocument
+    | DriftDocument
+    | CustomGuardrail
 )
 ComparingDocument = (
     ErrorsGuardrail | TimeoutsGuardrail | InvalidOutputGuardrail | LatencyGuardrail | CounterGuardrail
@@ -186,4 +190,6 @@ GUARDRAIL_KINDS: Final[dict[str, type[GuardrailDocument]]] = {
     "latency": LatencyGuardrail,
     "counter": CounterGuardrail,
     **KPI_KINDS,
+    **DRIFT_KINDS,
+    "custom": CustomGuardrail,
 }

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.custom import Measurement
+from lastgood.domain.drift import DriftCounts
 from lastgood.domain.kpi import Labels
 
 BUCKETS_PER_OCTAVE: Final = 16
@@ -70,7 +72,8 @@ class StageCounts(msgspec.Struct, kw_only=True, gc=False):
 class Stratum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All gateways' counts of one closed interval of one stage: the unit of evidence.
 
-    One that holds ``labels`` holds nothing else: they come hours after the requests that they are about.
+    One that holds ``labels``, ``drift`` or ``custom`` holds nothing else: they come later than the requests that they are
+    about.
     """
 
     release: int
@@ -82,6 +85,8 @@ class Stratum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     labels: Labels | msgspec.UnsetType = (
         msgspec.UNSET
     )  # left out of the JSON of all others, and so of their digest
+    drift: DriftCounts | msgspec.UnsetType = msgspec.UNSET  # likewise
+    custom: Measurement | msgspec.UnsetType = msgspec.UNSET  # likewise
 
 
 class Units(StrEnum):

@@ -22,7 +22,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``no_data`` is set while nothing at all has been measured, to what the plan wants then. ``proven`` is whether the
     candidate has been shown not to be worse than the proof margin; None where the plan does not ask for it. From a
-    ``dry_run`` finding nothing follows.
+    ``dry_run`` finding nothing follows. ``world`` says that it has failed in a way that the version before is not known to do
+    better in.
     """
 
     guardrail: str
@@ -33,4 +34,5 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     no_data: NoData | None = None
     proven: bool | None = None
     dry_run: bool = False
+    world: bool = False
     numbers: dict[str, Any] = {}

@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 from lastgood.data_ports import DataSource
 from lastgood.sources.delta_pins import DeltaPins
 from lastgood.sources.extra import needing
-from lastgood.sources.hidden_texts import HiddenTexts, has_password
+from lastgood.sources.hidden_texts import HiddenTexts
 from lastgood.sources.options import Options
+from lastgood.wire.credentials import has_password
 
 _SWAP_SECONDS: Final = 10.0
 _PACKAGES: Final = frozenset({"deltalake", "pyarrow"})

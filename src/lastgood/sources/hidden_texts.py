@@ -7,28 +7,12 @@ from urllib.parse import quote
 
 from lastgood.errors import Code, LastgoodError
 from lastgood.sources.secrets import is_reference, secret
+from lastgood.wire.credentials import BLOT, has_password, without_credentials
 
 _SHORTEST: Final = 4  # a shorter text is no secret, and blotting it out would make holes everywhere
 _SHORTEST_GIVEN: Final = 8  # of what is given in full; a shorter one is rather a word like "true"
 _SECRETIVE: Final = re.compile(r"(?i)password|secret|token|credential|account.?key|signature")
-_USER_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]+@")
-_PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
-_NAMED: Final = re.compile(
-    r"(?i)((?:\b|_)(?:[\w-]{0,40}(?:password|passwd|secret|token|signature|credential|(?:api|access|account)[-_]?key)|pwd|sig)"
-    r"[\"']?\s*[=:]\s*|\bbearer\s+)(?:\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
-)
-_BLOT: Final = "***"
 _FILE_URL: Final = "file://"  # a place, as clients write it, and no reference to a secret
-
-
-def has_password(text: str) -> bool:
-    """Whether ``text`` holds a URL with a password."""
-    return _PASSWORD_IN_URL.search(text) is not None
-
-
-def without_credentials(text: str) -> str:
-    """Return ``text`` without users and passwords in URLs, and without what is called a password, a secret or a token."""
-    return _NAMED.sub(rf"\g<1>{_BLOT}", _USER_IN_URL.sub(f"{_BLOT}@", text))
 
 
 class HiddenTexts:
@@ -77,7 +61,7 @@ class HiddenTexts:
     def masked(self, text: str) -> str:
         """Return ``text`` without the secrets that were read, and without credentials in URLs."""
         for hidden in sorted(self._hidden, key=len, reverse=True):
-            text = text.replace(hidden, _BLOT)
+            text = text.replace(hidden, BLOT)
         return without_credentials(text)
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from lastgood.errors import Code, LastgoodError
-from lastgood.sources.hidden_texts import without_credentials
+from lastgood.wire.credentials import without_credentials
 from lastgood.wire.process import unmarked
 
 _LOOK_SECONDS: Final = 0.02
