@@ -216,6 +216,34 @@ def test_a_value_cannot_forge_a_line() -> None:
     assert "y" * 80 not in finding.sentence
 
 
+def test_pairs_of_a_shadow_step_are_judged_pair_by_pair_in_their_slices() -> None:
+    """A copy's answer counts in the slice of its request; few pairs are enough where the candidate alone is wrong."""
+    used = parse_plan(
+        "steps: [{shadow: 10%, for: 1s, samples: 1}, {weight: 20%, for: 1s}]\n"
+        f"guardrails: [{RECALL.replace('margin: 2pp', 'margin: 1.2')}]"
+    )
+    chance, rows = random.Random(3), []
+    for _ in range(600):
+        country = "BR" if chance.random() < 0.1 else "DE"
+        missed = 0.5 if country == "BR" else 0.0
+        hard = chance.random() < 0.1  # both versions are wrong
+        copy = {"label": int(not hard and chance.random() >= missed)}
+        one = outcome(1, int(not hard), arm="stable", country=country)
+        rows.append(msgspec.structs.replace(one, copied=True, other=copy))
+    evidence, finding = judged(used, rows)
+    labels = read(evidence.states).labels
+    assert labels
+    slices = labels.states["recall"].slices or []
+    assert sum(one.state.total.candidate.rows for one in slices if one.column == "country") == 600
+    assert all(one.state.total.candidate.rows == one.state.total.stable.rows for one in slices)
+    spent = [one.state.paired.state.alpha + one.state.test.state.alpha for one in slices if one.state.paired]
+    whole = alphas(used)["recall"]
+    assert spent == pytest.approx([whole * slice_part(used.guardrails[-1], one.rank) for one in slices])
+    assert finding.verdict is Verdict.FAILED
+    assert finding.numbers["slices"][0]["name"] == "country=BR"
+    assert finding.numbers["slices"][0]["failed"]
+
+
 def test_means_have_slices_too() -> None:
     """A reward that falls for one device fails the guardrail there."""
     rows = []

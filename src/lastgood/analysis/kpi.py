@@ -152,7 +152,7 @@ def _is_pair(guardrail: Guardrail, outcome: Outcome) -> bool:
 def _add_pair(touched: Sequence[_Both], guardrail: Guardrail, outcome: Outcome) -> bool:
     """Count both answers of a request, all rows first; return whether no more of its key counts."""
     if not _is_pair(guardrail, outcome):
-        touched[0].add(Pairs(alone=1))
+        _add_to(touched, Pairs(alone=1))
         return False
     copy = msgspec.structs.replace(outcome, answer=outcome.other)
     own, other = (outcome, copy) if outcome.arm == "candidate" else (copy, outcome)
@@ -171,11 +171,16 @@ def _add_pair(touched: Sequence[_Both], guardrail: Guardrail, outcome: Outcome) 
         _count(arms[arm], row)
     bad1, bad0 = row1 is Row.BAD, row0 is Row.BAD
     if Row.NO_TRIAL in (row1, row0):
-        touched[0].add(Pairs())
+        _add_to(touched, Pairs())
         return bad1 or bad0
     only1, only0 = bad1 and not bad0, bad0 and not bad1
-    touched[0].add(Pairs(pairs=1, only1=int(only1), only0=int(only0), both=int(bad1 and bad0)))
+    _add_to(touched, Pairs(pairs=1, only1=int(only1), only0=int(only0), both=int(bad1 and bad0)))
     return only1 or only0 if guardrail.metric in PAIRED else bad1 or bad0
+
+
+def _add_to(touched: Sequence[_Both], pairs: Pairs) -> None:
+    for both in touched:
+        both.add(pairs)
 
 
 def _count(sums: Sequence[_Sums], row: Row) -> None:

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Final
 
-from lastgood.analysis import kpi_state, sentences
+from lastgood.analysis import kpi_pairs, kpi_state, sentences
 from lastgood.analysis.kpi_state import KpiState, SliceState
 from lastgood.analysis.kpi_values import arm_numbers, both_told
 from lastgood.domain.given_text import visible
@@ -26,8 +26,7 @@ def told(guardrail: Guardrail, state: KpiState) -> str:
     if not found:
         return ""
     worst = found[0].state
-    alpha = 1.0 if worst.test is None else worst.test.state.alpha
-    bet = sentences.bet(kpi_state.log_e(worst), -math.log(alpha))
+    bet = sentences.bet(*_nearest(worst))
     more = f" (and {sentences.plural(len(found) - 1, 'other slice', 'other slices')})" if found[1:] else ""
     return f"worse for {name_of(found[0])}{more}: {both_told(guardrail, worst.total)}, evidence {bet}"
 
@@ -62,7 +61,19 @@ def _worst_first(state: KpiState) -> list[SliceState]:
 
 def _part(state: KpiState) -> float:
     """Return the logarithm of the evidence in parts of that of its bound."""
-    return 0.0 if state.test is None else kpi_state.log_e(state) / -math.log(state.test.state.alpha)
+    log_e, log_bound = _nearest(state)
+    return log_e / log_bound
+
+
+def _nearest(state: KpiState) -> tuple[float, float]:
+    """Return the logarithms of evidence and bound, of split traffic or of pairs, whichever is nearer to its bound.
+
+    A slice that is not judged has no evidence, and a bound that nobody reaches.
+    """
+    found = [] if state.test is None else [(kpi_state.log_e(state), -math.log(state.test.state.alpha))]
+    if state.paired:
+        found.append((kpi_pairs.log_e(state.paired), kpi_pairs.log_bound(state.paired)))
+    return max(found, key=lambda one: one[0] / one[1], default=(0.0, math.inf))
 
 
 def _has_failed(guardrail: Guardrail, one: SliceState) -> bool:
@@ -71,15 +82,16 @@ def _has_failed(guardrail: Guardrail, one: SliceState) -> bool:
 
 
 def _numbers(guardrail: Guardrail, one: SliceState) -> dict[str, Any]:
-    test, total = one.state.test, one.state.total
+    total = one.state.total
+    log_e, log_bound = _nearest(one.state)
     return {
         "column": one.column,
         "value": one.value,
         "name": name_of(one),
         "candidate": arm_numbers(guardrail, total.candidate),
         "stable": arm_numbers(guardrail, total.stable),
-        "log_e": None if test is None else kpi_state.log_e(one.state),
-        "bound": None if test is None else 1.0 / test.state.alpha,
+        "log_e": log_e if math.isfinite(log_bound) else None,
+        "bound": math.exp(log_bound) if math.isfinite(log_bound) else None,
         "reached": kpi_state.reached(one.state),
         "failed": bool(one.rank) and _has_failed(guardrail, one),
     }
