@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from lastgood.analysis.drift_state import counts_for
 from lastgood.analysis.judge import fold, judge
 from lastgood.analysis.record import read
 from lastgood.domain.change import Evidence
-from lastgood.domain.plan import KPIS, Metric, OnFail, Plan, UnitsChoice
+from lastgood.domain.plan import DRIFTS, KPIS, Metric, OnFail, Plan, UnitsChoice
 from lastgood.domain.traffic import Baseline, Stratum, Units
 from lastgood.domain.verdict import Finding, Verdict
 
@@ -98,13 +99,18 @@ def _known(plan: Plan, baseline: Baseline) -> Baseline:
 
 
 def _restaged(strata: Iterable[Stratum], plan: Plan, recorded: Plan) -> Iterator[Stratum]:
-    """Yield the strata with their stages where the plan has them: its watch for the watch, its last step for later ones."""
-    last = max(0, plan.watch_stage - 1)
+    """Yield the strata with their stages where the plan has them."""
     for stratum in strata:
-        watched = stratum.stage >= recorded.watch_stage
-        yield msgspec.structs.replace(
-            stratum, stage=plan.watch_stage if watched else min(stratum.stage, last)
-        )
+        yield msgspec.structs.replace(stratum, stage=_stage_in(plan, recorded, stratum.stage))
+
+
+def _stage_in(plan: Plan, recorded: Plan, stage: int) -> int:
+    """Return the watch for the watch; else the nearest step, of those with copies for copies, where the plan has any."""
+    if stage >= recorded.watch_stage:
+        return plan.watch_stage + stage - recorded.watch_stage
+    place, pairs = min(stage, max(0, plan.watch_stage - 1)), recorded.pairs_at(stage)
+    alike = [index for index in range(len(plan.steps)) if plan.pairs_at(index) == pairs]
+    return min(alike, key=lambda index: abs(index - place), default=place)
 
 
 def _turns(
@@ -135,12 +141,17 @@ def _follows_rollback(finding: Finding) -> bool:
 def _unanswered(plan: Plan, recorded: Plan) -> dict[str, str]:
     """Return the guardrails that no recorded traffic answers, or that were counted in another way, and why."""
     counted = {one.name: (one.metric, one.kpi) for one in recorded.guardrails if one.metric in KPIS}
+    columns = {one.name: set(one.slices) for one in recorded.guardrails}
     told = {}
     for one in plan.guardrails:
         if one.metric is Metric.HEALTH:
             told[one.name] = "no stratum holds whether a host answered"
         elif one.metric in KPIS and counted.get(one.name) != (one.metric, one.kpi):
             told[one.name] = "labels were counted for the guardrails of the release's own plan alone"
+        elif not columns.get(one.name, set()).issuperset(one.slices):
+            told[one.name] = "labels were counted for the columns of the release's own plan alone"
+        elif one.metric in DRIFTS and not counts_for(recorded, one):
+            told[one.name] = "values were counted for what the release's own plan looks at alone"
     return told
 
 

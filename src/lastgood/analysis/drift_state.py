@@ -51,7 +51,7 @@ def counts_for(plan: Plan, guardrail: Guardrail) -> bool:
 def with_drift(plan: Plan, record: DriftRecord, drift: DriftCounts, stage: int) -> DriftRecord:
     """Return the record after one more stratum of drift. Values of a minute that is over count for the present one."""
     record = _with_outputs(plan, _known(record, drift), drift, stage)
-    if drift.inputs and drift.minute > record.minute:
+    if drift.rows and drift.minute > record.minute:
         record = _minute_over(plan, record, drift.minute)
     gathered = dict(record.open)
     for name, counts in drift.inputs.items():
@@ -79,7 +79,7 @@ def _minute_over(plan: Plan, record: DriftRecord, minute: int) -> DriftRecord:
     """Return the record with the present minute's counts used, and ``minute`` begun."""
     inputs = dict(record.inputs)
     for guardrail in plan.guardrails:
-        if guardrail.metric is Metric.DRIFT and record.open:
+        if guardrail.metric is Metric.DRIFT and record.minute:
             state = inputs.get(guardrail.name) or drift_inputs.initial(guardrail, record.reference)
             inputs[guardrail.name] = drift_inputs.with_minute(
                 state, guardrail, record.reference, record.minute, record.open

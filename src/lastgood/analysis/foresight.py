@@ -1,6 +1,7 @@
 """How soon a plan's comparisons would notice a candidate that is worse: its own tests over invented traffic. Pure.
 
-Traffic walks the plan's steps at an even pace: a step ends when its time is over and the candidate has had its samples.
+Traffic walks the plan's steps at an even pace: a step ends when its time is over and the candidate has had its samples. A
+shadow step gives both arms the requests that are copied, taken as independent too; a standing one does not end.
 Requests are independent (units ``requests``), both arms' rates stand still, and the evidence is looked at after every hundred
 requests, later after every hundredth part of all so far.
 """
@@ -14,9 +15,11 @@ import numpy as np
 
 from lastgood.analysis import comparisons, parts
 from lastgood.analysis.budget import alphas
+from lastgood.analysis.drift_foresight import drops as distances
+from lastgood.analysis.drift_foresight import notices_outputs
 from lastgood.analysis.slices import whole_part
 from lastgood.analysis.trials import Trials
-from lastgood.domain.plan import KPIS, Guardrail, LatencyTest, Metric, Plan, StepKind
+from lastgood.domain.plan import KPIS, Guardrail, LatencyTest, Metric, Plan, Step, StepKind
 from lastgood.domain.route import FULL_WEIGHT
 from lastgood.domain.traffic import BUCKETS_PER_OCTAVE, ArmCounts, Baseline, Stratum
 from lastgood.stats import means
@@ -67,8 +70,9 @@ class Foresight(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Batch(msgspec.Struct, frozen=True):
-    """Requests between two looks: of each arm, whether the plan's steps are over by then."""
+    """Requests between two looks: in all, counted of each arm, and whether the plan's steps are over by then."""
 
+    requests: int
     candidate: int
     stable: int
     over: bool
@@ -142,32 +146,39 @@ def _notice(plan: Plan, drop: float, per_minute: float, chance: Chance, runs: in
 def _walk(plan: Plan, per_minute: float, chance: Chance) -> Iterator[_Batch]:
     """Yield what comes between two looks; after the last step that compares, at its weight until the run is given up."""
     total = given = 0
-    last = 0.0
+    last: Step | None = None
     for step in plan.steps:
-        if step.kind is not StepKind.WEIGHT or not 0 < step.weight < FULL_WEIGHT:
+        if not divides(step):
             continue
-        last = step.weight / FULL_WEIGHT
+        last = step
         here = answered = 0
-        while here < (step.duration or 0.0) / 60.0 * per_minute or answered < step.samples:
+        lasts = math.inf if step.duration is None else step.duration / 60.0 * per_minute
+        while here < lasts or answered < step.samples:
             batch = _drawn(total, last, chance, over=False)
-            total += batch.candidate + batch.stable
-            here += batch.candidate + batch.stable
+            total += batch.requests
+            here += batch.requests
             answered += batch.candidate
             given += batch.candidate
             yield batch
             if given >= _CANDIDATE_MAX:
                 return
-    while last and given < _CANDIDATE_MAX:
+    while last is not None and given < _CANDIDATE_MAX:
         batch = _drawn(total, last, chance, over=True)
-        total += batch.candidate + batch.stable
+        total += batch.requests
         given += batch.candidate
         yield batch
 
 
-def _drawn(total: int, weight: float, chance: Chance, *, over: bool) -> _Batch:
+def divides(step: Step) -> bool:
+    """Whether both arms answer requests in this step: it divides them, or copies some."""
+    return step.kind is StepKind.SHADOW or (step.kind is StepKind.WEIGHT and 0 < step.weight < FULL_WEIGHT)
+
+
+def _drawn(total: int, step: Step, chance: Chance, *, over: bool) -> _Batch:
     size = max(_AT_ONCE, total // 100)
-    candidate = int(chance.binomial(size, weight))
-    return _Batch(candidate, size - candidate, over)
+    copies = step.kind is StepKind.SHADOW
+    candidate = int(chance.binomial(size, (step.rate if copies else step.weight) / FULL_WEIGHT))
+    return _Batch(size, candidate, candidate if copies else size - candidate, over)
 
 
 def _run(
@@ -176,6 +187,8 @@ def _run(
     """Return what begins a run: a look that takes a batch and says whether the guardrail has failed."""
     if rate is not None:
         return lambda _: _by_rate(guardrail, alpha * whole_part(guardrail), rate, drop)
+    if guardrail.metric is Metric.PREDICTION_DRIFT:
+        return lambda _: _by_distance(guardrail, alpha, drop)
     if guardrail.metric in KPIS:
         return lambda _: _by_mean(guardrail, alpha * whole_part(guardrail), drop)
     return lambda _: _by_latency(plan, guardrail, alpha, usual, drop)
@@ -208,6 +221,11 @@ def _by_mean(guardrail: Guardrail, alpha: float, drop: float) -> Callable[[_Batc
         return means.reached(state)
 
     return look
+
+
+def _by_distance(guardrail: Guardrail, alpha: float, away: float) -> Callable[[_Batch, Chance], bool]:
+    notices = notices_outputs(guardrail, alpha, away)
+    return lambda batch, chance: notices(batch.candidate, batch.stable, chance)
 
 
 def _by_latency(
@@ -254,13 +272,15 @@ def _usual(chance: Chance) -> dict[int, int]:
 
 
 def _drops(guardrail: Guardrail) -> tuple[float, ...]:
+    if guardrail.metric is Metric.PREDICTION_DRIFT:
+        return distances(guardrail)
     whole = guardrail.latency_test in (LatencyTest.DISTRIBUTION, LatencyTest.QUANTILES)
     return SLOWDOWNS if guardrail.metric is Metric.LATENCY and whole else DROPS
 
 
 def _rate(guardrail: Guardrail, rates: Mapping[str, float]) -> float | None:
     """Return stable's rate of what is bad: as given, else 10 % of labelled rows and 1 % of requests."""
-    if guardrail.metric in (Metric.MEAN, Metric.MAE):
+    if guardrail.metric in (Metric.MEAN, Metric.MAE, Metric.PREDICTION_DRIFT):
         return None
     if guardrail.metric is Metric.LATENCY and guardrail.latency_test is not LatencyTest.OBJECTIVE:
         return None

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lastgood.analysis import sentences
+from lastgood.cli.drift_words import METRICS, drift_rows
 from lastgood.cli.output import grid, styled
 from lastgood.cli.slice_words import worst_told
 from lastgood.cli.wording import labels_awaited, verdict_style
@@ -65,6 +66,8 @@ def evidence_rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> li
     """Return names and values of what one guardrail rests on."""
     numbers = finding["numbers"]
     rows = [("says", finding["sentence"].removeprefix(f"{finding['guardrail']}: "))]
+    if finding["metric"] in METRICS:
+        return rows + drift_rows(finding)
     if "candidate" not in numbers:
         return rows
     arms = ((name, numbers[name]) for name in ("candidate", "stable"))

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from lastgood.cli.command import command
+from lastgood.cli.drift_words import drift_foreseen
 from lastgood.cli.output import styled, table
 from lastgood.cli.releases import read_plan
 from lastgood.cli.session import Session
@@ -49,6 +50,7 @@ def explain(
     The plan's own tests run over invented traffic that walks its steps: a candidate that is worse by 1, 2, 5 and 10 points
     (or slower, for latencies), forty times each. Needs no server without --deployment.
     """
+    from lastgood.analysis.drift_foresight import foresee_inputs
     from lastgood.analysis.foresight import foresee
     from lastgood.control.traffic_views import TrafficView
     from lastgood.domain.plan_file import parse_plan
@@ -69,8 +71,11 @@ def explain(
         latency = quantiles.merged(one.counts.latency for one in view.minutes)
         pace = per_minute or sum(one.counts.requests for one in view.minutes) / len(view.minutes)
     found = foresee(plan, rates=rates, per_minute=pace, latency=latency, seed=_SEED)
+    drift = foresee_inputs(plan, per_minute=pace, seed=_SEED)
     session.output.result(
-        {"plan": str(file), "per_minute": pace, "guardrails": found}, *_told(plan, file, pace, found)
+        {"plan": str(file), "per_minute": pace, "guardrails": found, "drift": drift},
+        *_told(plan, file, pace, found),
+        *drift_foreseen(drift),
     )
 
 
@@ -109,7 +114,7 @@ def _measured(plan: "Plan", view: "TrafficView") -> dict[str, float]:
 
 
 def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -> "list[RenderableType]":
-    from lastgood.domain.route import FULL_WEIGHT
+    from lastgood.analysis.foresight import divides
 
     if not found:
         return ["The plan compares nothing: no guardrail holds the candidate against stable."]
@@ -135,7 +140,9 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
         else []
     )
     notes += [_sliced(one) for one in plan.guardrails if one.slices and one.name in compared]
-    if not any(0 < step.weight < FULL_WEIGHT for step in plan.steps):
+    if plan.shadows:
+        notes.append("In shadow steps, pairs of a request and its copy.")
+    if not any(divides(step) for step in plan.steps):
         notes.append("No step divides the traffic: in this plan nothing is compared, so nothing is noticed.")
     limits = [one.name for one in plan.guardrails if one.maximum is not None and one.name not in compared]
     if limits:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from lastgood.cli.drift_words import drift_rate, drift_when
 from lastgood.cli.plan_data_words import data_in_words
 from lastgood.cli.plan_kpi_words import WRONG, kpi_maturity, kpi_slices, kpi_worse
 from lastgood.cli.wording import duration, percent
@@ -43,7 +44,7 @@ def in_words(plan: "Plan") -> "list[RenderableType]":
     lines.append(f"  {len(plan.steps) + 1}. All traffic goes to the candidate.")
     if plan.watch:
         lines.append(
-            f"  {len(plan.steps) + 2}. The guardrails that can go on for {duration(plan.watch)} more."
+            f"  {len(plan.steps) + 2}. The guardrails that can go on for {duration(plan.watch)} more.{_watch_copies(plan)}"
         )
     lines += [] if plan.data is None else data_in_words(plan.data)
     if plan.drill is not None:
@@ -56,7 +57,7 @@ def in_words(plan: "Plan") -> "list[RenderableType]":
     lines += _rates(plan)
     lines += _promotion(plan)
     lines.append(
-        f"Not promoted {duration(plan.deadline)} after its first traffic: {_AFTER[plan.on_deadline.value]}"
+        f"Not promoted {duration(plan.deadline)} after its first step: {_AFTER[plan.on_deadline.value]}"
     )
     for channel in plan.notify:
         lines.append(f"Tells {channel.webhook or ' '.join(channel.command or ())}.")
@@ -69,13 +70,25 @@ def _step(step: "Step") -> str:
         return f"Wait for an approval: {step.message}."
     if kind == "pause":
         return "Wait until somebody resumes." if step.duration is None else f"Wait {duration(step.duration)}."
+    if kind == "shadow" and step.duration is None:
+        return f"Copies of {percent(step.rate / 100)} of the requests go to the candidate, until somebody promotes it."
     text = f"{percent(step.weight / 100)} of the requests go to the candidate"
+    answered = f"it has answered {step.samples} requests"
+    if kind == "shadow":
+        text = f"Copies of {percent(step.rate / 100)} of the requests go to the candidate"
+        answered = f"there are {step.samples} pairs"
     needs = []
     if step.duration:
         needs.append(f"for at least {duration(step.duration)}")
     if step.samples:
-        needs.append(f"{'until' if not needs else 'and until'} it has answered {step.samples} requests")
+        needs.append(f"{'until' if not needs else 'and until'} {answered}")
     return f"{text} {' '.join(needs)}.".replace(" .", ".")
+
+
+def _watch_copies(plan: "Plan") -> str:
+    if not plan.watch_shadow:
+        return ""
+    return f" The version before answers copies of {percent(plan.watch_shadow / 100)} of the requests, to nobody."
 
 
 def _guardrail(one: "Guardrail") -> str:
@@ -83,13 +96,15 @@ def _guardrail(one: "Guardrail") -> str:
 
     if one.metric.value == "health":
         return f"{one.name}: {one.on_fail.value} when {one.misses} health checks in a row fail."
-    when = kpi_worse(one) if one.kpi is not None else [_worse(one)] if compares(one) else []
+    when = [_worse(one)] if compares(one) and one.kpi is None and one.drift is None else []
+    when += kpi_worse(one) if one.kpi is not None else drift_when(one)
     if one.maximum is not None and one.kpi is None:
         when.append(f"{_limit(one)} (looked at from {one.min_samples} requests on)")
     does = one.on_fail.value
     if one.dry_run:
         does = f"dry run, would {'roll back' if does == 'rollback' else does}"
     text = f"{one.name}: {does} when {', or '.join(when)}.{kpi_maturity(one)}{kpi_slices(one)}"
+    text += drift_rate(one)
     if one.no_data.value == "fail":
         text += " Without any data it counts as failed."
     if one.no_data.value == "ignore":
@@ -176,9 +191,11 @@ def _promotion(plan: "Plan") -> list[str]:
     ]
     for one in plan.guardrails:
         keyed = plan.units.value == "keys" and one.metric.value == "latency"
-        if one.kpi is not None and not one.proof and not one.dry_run and one.on_fail.value != "alert":
+        if one.dry_run or one.on_fail.value == "alert":
+            continue
+        if not one.proof:
             lines.append(f"  {one.name}: it has passed.")
-        elif compares(one) and not one.dry_run and one.on_fail.value != "alert" and not keyed:
+        elif compares(one) and not keyed:
             ways = [_difference(one, margin, "under") for margin in one.proof]
             lines.append(f"  {one.name}: {', or '.join(ways)}.")
     wrong = percent(plan.false_promotion_rate * 100)

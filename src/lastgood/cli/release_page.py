@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lastgood.cli.drift_words import drift_pictures
 from lastgood.cli.evidence import baseline_lines, evidence_rows
 from lastgood.cli.slice_words import HEADINGS, slice_rows
 from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name
@@ -50,6 +51,7 @@ def render(report: Mapping[str, Any], *, as_html: bool) -> str:
         guardrails=[(one, evidence_rows(one, release["baseline"])) for one in release["findings"]],
         slices=[(one, rows) for one in release["findings"] if (rows := slice_rows(one))],
         slice_headings=HEADINGS,
+        drifts=drift_pictures(release["findings"]),
         stages=[_stage(one, release["steps"]) for one in report["traces"]["stages"]],
         pictures=_curves(report["traces"]["points"]),
         picture={"width": _WIDTH, "height": _HEIGHT, "bound": _y(1.0), "nothing": _y(0.0)},
@@ -63,10 +65,12 @@ def _plain(text: object) -> str:
 
 
 def _stage(stage: Mapping[str, Any], steps: int) -> dict[str, Any]:
-    watched = stage["stage"] >= steps
+    name = "watch" if stage["stage"] >= steps else f"step {stage['stage'] + 1}"
+    if stage["pairs"]:
+        name = f"{name}, copies"
     return {
         **stage,
-        "name": "watch" if watched else f"step {stage['stage'] + 1}",
+        "name": name,
         "candidate_rate": _rate(stage["candidate_bad"], stage["candidate"]),
         "stable_rate": _rate(stage["stable_bad"], stage["stable"]),
     }
