@@ -114,16 +114,22 @@ def _proceed(release: Release, deployment: Deployment, seen: Situation, over: st
 
 def _observe_promotion(release: Release, seen: Situation) -> Move | None:
     if seen.acknowledged:
-        return Move(event=Event.SERVED, cause="every gateway serves it", changes={"deadline": None})
+        return _served(release, "every gateway serves it")
     if release.deadline is not None and seen.now > release.deadline:
         return Move(event=Event.OVERDUE, cause="not every gateway acknowledged the promotion in time")
     return None
 
 
+def _served(release: Release, cause: str) -> Move:
+    """Return the move that begins the watch; published where the version before answers copies from now on."""
+    copied = release.previous is not None and release.plan.watch > 0 and release.plan.watch_shadow > 0
+    return Move(event=Event.SERVED, cause=cause, changes={"deadline": None}, publish=copied)
+
+
 def _end_watch(release: Release, seen: Situation) -> Move | None:
     if release.previous is None:
         return Move(event=Event.SUCCEED, cause="the first version of this deployment serves")
-    if seen.now - release.phase_since < release.plan.watch:
+    if release.hold is not None or seen.now - release.phase_since < release.plan.watch:
         return None
     # Published, since from now on nothing counts for the release any more.
     return Move(event=Event.SUCCEED, cause="the watch is over", publish=True)
@@ -131,11 +137,7 @@ def _end_watch(release: Release, seen: Situation) -> Move | None:
 
 def _observe(release: Release, seen: Situation) -> Move | None:
     if not release.returning:  # stuck on the way to 100 %
-        return (
-            Move(event=Event.SERVED, cause="every gateway serves it now", changes={"deadline": None})
-            if seen.acknowledged
-            else None
-        )
+        return _served(release, "every gateway serves it now") if seen.acknowledged else None
     if release.generation is None:
         if can_take_over(seen) and release.target is not None:
             return Move(event=None, cause=release.cause, stable=release.target, publish=True, changes={})

@@ -22,7 +22,7 @@ REFLEX_TRIES: Final = 5
 REFLEX_SECONDS: Final = 3.0
 """How long it has none in between."""
 
-_STAYS_HELD = (HoldReason.REFLEX, HoldReason.GUARDRAIL)
+_STAYS_HELD = (HoldReason.REFLEX, HoldReason.GUARDRAIL, HoldReason.WORLD)
 
 
 def obey_guardrails(
@@ -173,20 +173,24 @@ def _failed(release: Release, seen: Situation, leaving: bool) -> list[Finding]:
 
 def _hold_or_tell(release: Release, finding: Finding) -> Move | None:
     name, told = finding.guardrail, (*release.alerted, finding.guardrail)
-    served = release.phase not in IN_STEPS  # nothing is left that could be held
+    watching = release.phase is Phase.WATCHING
+    served = release.phase not in IN_STEPS and not watching  # nothing is left that could be held
     if finding.on_fail is not OnFail.HOLD or served:
         if name in release.alerted:
             return None
         return Move(
             event=None, cause=finding.sentence, changes={"alerted": told}, alert=name, findings=(finding,)
         )
-    if not _goes_on_by_itself(release) or name in release.waived:
+    goes_on = release.hold is None if watching else _goes_on_by_itself(release)
+    if not goes_on or name in release.waived:
         return None
     here = release.deployment
     onwards = f"lastgood resume {here} sets {name} aside and goes on, lastgood rollback {here} goes back"
-    hold = Hold(HoldReason.GUARDRAIL, f"held by {finding.sentence} ({onwards})", guardrail=name)
+    reason = HoldReason.WORLD if finding.world else HoldReason.GUARDRAIL
+    hold = Hold(reason, f"held by {finding.sentence} ({onwards})", guardrail=name)
     changes = {"hold": hold, "alerted": tuple(dict.fromkeys(told))}
-    if release.phase is Phase.PAUSED:  # the pause would end by itself: from now on a person ends it
+    # A pause would end by itself, and so would the watch: from now on a person ends it.
+    if release.phase is Phase.PAUSED or watching:
         return Move(event=None, cause=finding.sentence, changes=changes, alert=name, findings=(finding,))
     return Move(event=Event.HOLD, cause=finding.sentence, changes=changes, findings=(finding,))
 

@@ -22,6 +22,7 @@ from lastgood.ports import EvidenceStore
 
 logger = logging.getLogger(__name__)
 _REQUESTED = "lastgood.release.requested"
+_LATER = frozenset(("helps",))  # numbers that no event of an earlier Lastgood has
 
 
 class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +180,8 @@ def _difference(path: str, kept: Any, again: Any) -> str | None:
     if isinstance(kept, dict) and isinstance(again, dict):
         for key in sorted(kept.keys() | again.keys()):
             place = f"{path}.{key}" if path else key
+            if key in _LATER and key not in kept:
+                continue
             if key not in kept or key not in again:
                 return f"{place} is only {'computed' if key in again else 'kept'}"
             found = _difference(place, kept[key], again[key])

@@ -126,8 +126,9 @@ def _type_of(before: Release, move: Move, after: Release) -> str:
         return "lastgood.guardrail.alerted"
     if "data" in move.changes and after.data is not None:
         return POSTPONED if after.data.error else DATA_EVENTS[after.data.stage]
-    # Held already, and from now on for another reason.
-    return EVENT_TYPES[Event.HOLD] if "hold" in move.changes else "lastgood.release.route_published"
+    if "hold" in move.changes:  # held already, and from now on for another reason; or a watch goes on
+        return EVENT_TYPES[Event.RESUME if after.hold is None else Event.HOLD]
+    return "lastgood.release.route_published"
 
 
 def _told(finding: Finding) -> dict[str, Any]:

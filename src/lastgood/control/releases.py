@@ -66,7 +66,7 @@ class Releases:
         )
 
     def resume(self, name: str, *, actor: str) -> Release:
-        """Go on after a pause. A guardrail that held the release is set aside for the rest of it.
+        """Go on after a pause, or with a watch that is held. A guardrail that held it is set aside for the rest of it.
 
         Where gateways had taken the candidate out by themselves, they send it traffic again.
         """
@@ -82,7 +82,8 @@ class Releases:
             return self._act(deployment, release, self._onwards(deployment, release, cause, actor), actor)
         changes = {"hold": None, **_taken_up(release, self._executor.now(), actor)}
         again = "tries" in changes
-        move = Move(event=onwards(release), cause=cause, changes=changes, publish=again)
+        event = None if release.phase is Phase.WATCHING else onwards(release)
+        move = Move(event=event, cause=cause, changes=changes, publish=again)
         return self._act(deployment, release, move, actor)
 
     def approve(self, name: str, *, actor: str) -> Release:
@@ -161,6 +162,8 @@ class Releases:
                 f"No release of {name} is under way, so there is nothing to {verb}.",
                 f"See 'lastgood history {name}'.",
             )
+        if release.phase is Phase.WATCHING and release.hold is not None and verb == "resume":
+            return deployment, release
         if release.phase not in phases and verb == "resume" and release.plan.stands_at(release.step):
             raise LastgoodError(
                 Code.CONFLICT,
@@ -203,6 +206,6 @@ def _taken_up(release: Release, now: float, actor: str) -> dict[str, object]:
         changes["waived_by"] = {**release.waived_by, name: actor}
     if reason is HoldReason.REFLEX:
         changes["tries"] = release.tries + 1
-    if release.deadline is None:
+    if release.deadline is None and release.phase is not Phase.WATCHING:
         changes["deadline"] = now + release.plan.deadline
     return changes

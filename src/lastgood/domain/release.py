@@ -146,6 +146,9 @@ class HoldReason(StrEnum):
     PAUSE = "pause"  # a pause step of the plan
     APPROVAL = "approval"  # an approve step of the plan
     GUARDRAIL = "guardrail"  # a guardrail whose on_fail is hold
+    WORLD = (
+        "world"  # a guardrail failed that the version before is not known to do better in: the world changed
+    )
     INCONCLUSIVE = "inconclusive"  # the deadline passed without enough evidence
     REFLEX = "reflex"  # gateways took the candidate out by themselves, and the guardrails have not decided
     READINESS = "readiness"  # the way back is not open: it goes on by itself once it is again
