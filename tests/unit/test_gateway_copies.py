@@ -5,8 +5,9 @@ import random
 import pytest
 from shadow_rig import PAIRS, RELEASE, STEP, STEP_SHADOW, WATCH, WATCH_SHADOW, Rig
 
+from lastgood.analysis.trials import Trials, by_key
 from lastgood.domain.deployment import Role
-from lastgood.gateway.assignment import hash_of, mark_of
+from lastgood.gateway.assignment import hash_of, mark_in_pair, mark_of
 from lastgood.gateway.flight import Flight
 from lastgood.wire.frames import Request, Status, pack_counts, unpack_counts
 from lastgood.wire.page import LEASE_WORD
@@ -262,8 +263,9 @@ def test_stables_word_decides_on_an_input_that_was_refused(make, shadow, request
 
 
 def test_both_arms_know_the_keys(either):
-    """First bad requests are told apart by key in the copy's arm and in the request's, with the release's own mark."""
+    """First bad requests are told apart by key in the copy's arm and in the request's, each by a mark of its own."""
     mark = mark_of(hash_of(RELEASE, b"ada"))
+    copied, asked = (mark_in_pair(mark, candidate=one) for one in (either.copying == 2, either.copying == 1))
     for _ in range(2):
         either.pair(request=Status.INVALID_OUTPUT, copy=Status.MODEL_ERROR, key=b"ada")
     candidate, stable = either.arms(either.stage)
@@ -271,8 +273,19 @@ def test_both_arms_know_the_keys(either):
     errors, invalid = copy.firsts["errors"], request.firsts["invalid_output"]
 
     assert (copy.keyed, request.keyed) == (2, 2)
-    assert (errors.bad, errors.repeats, errors.keys) == (2, 1, [mark])
-    assert (invalid.bad, invalid.repeats, invalid.keys) == (2, 1, [mark])
+    assert (errors.bad, errors.repeats, errors.keys) == (2, 1, [copied])
+    assert (invalid.bad, invalid.repeats, invalid.keys) == (2, 1, [asked])
+    assert len({mark, copied, asked}) == 3
+
+
+def test_keys_that_fail_by_both_versions_weigh_the_same_in_both_arms(rig):
+    """As the evidence counts them: a key that was bad in stable's arm is a bad one of the candidate's too, and once each."""
+    for number in range(30):
+        for _ in range(2):
+            rig.pair(request=Status.MODEL_ERROR, copy=Status.MODEL_ERROR, key=b"%d" % number)
+    trials, _ = by_key("errors", *rig.arms(STEP), b"")
+
+    assert trials == Trials(n1=30, bad1=30, n0=30, bad0=30)
 
 
 def test_pairs_count_in_the_order_in_which_their_requests_were_sent(rig):

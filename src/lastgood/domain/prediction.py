@@ -29,7 +29,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     ``id`` is the caller's (the header ``lastgood-id``, else the ``id`` of a V2 body), else the UUIDv7 that the gateway
     made; ``also`` is what the header of the answer said, where that is another one, and finds the same prediction. ``at``
     is when the request came (epoch seconds), ``seconds`` how long its answer took. ``version`` and
-    ``role`` (``stable``, ``candidate``, ``standby``) say who answered. Where a release under way counted the
+    ``role`` (``stable``, ``candidate``, ``standby``, ``shadow``) say who answered. Where a release under way counted the
     request, ``stage`` and ``arm`` say where: ``arm`` is the one it was first meant for, which is not who answered
     where stable answered for a candidate; ``fallback`` then says why. A request that left its release uncounted has the
     ``release`` and no ``arm``. ``key`` is the 32-bit mark of the key within the release. ``answer`` and ``inputs`` are JSON

@@ -12,6 +12,8 @@ from lastgood.domain.route import FULL_WEIGHT
 
 _POINTS: Final = 1 << 53  # as many as a float tells apart below 1
 _MARKS: Final = 1 << 32
+_CANDIDATE_IN_PAIRS: Final = 0x9E37_79B9
+_STABLE_IN_PAIRS: Final = 0x7F4A_7C15
 
 
 def hash_of(release: int, key: bytes) -> int:
@@ -33,6 +35,16 @@ def point_at(hashed: int) -> float:
 def mark_of(hashed: int) -> int:
     """Return the 32 bits that counts know a key by: the low ones, in which the arms do not differ."""
     return hashed % _MARKS
+
+
+def mark_in_pair(mark: int, *, candidate: bool) -> int:
+    """Return the 32 bits that counts know a key by in one arm of pairs, for those that they know it by elsewhere.
+
+    Where arms are split a key has one arm, and what came after its first bad request counts in neither. In pairs it has
+    both: known by the same mark it would count in the arm that is counted first, and a key that was bad in a step would
+    be left out of one arm of the watch and not of the other.
+    """
+    return mark ^ (_CANDIDATE_IN_PAIRS if candidate else _STABLE_IN_PAIRS)
 
 
 def takes_candidate(point: float, weight: int) -> bool:

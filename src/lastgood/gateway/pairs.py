@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lastgood.domain.deployment import Role
+from lastgood.gateway.assignment import mark_in_pair
 from lastgood.gateway.firsts import ERRORS
 from lastgood.gateway.links import Connection
 from lastgood.gateway.order import Arm
@@ -107,7 +108,9 @@ class Pair:
         for place, tally, one in zip(
             (self.place, self.place + 1), (shadow.request, shadow.copy), both, strict=True
         ):
-            order.end(place, tally, one.bucket, one.bad, self.key, one.counts)
+            candidate = tally.arm is Role.CANDIDATE
+            key = None if self.key is None else mark_in_pair(self.key, candidate=candidate)
+            order.end(place, tally, one.bucket, one.bad, key, one.counts)
         return True
 
     def give_up(self) -> None:
