@@ -50,11 +50,11 @@ def project(tmp_path, monkeypatch):
         bootstrap.close(services)
 
 
-def make_stable(services, version):
+def make_stable(services, version, name="churn"):
     """Put ``version`` into the history of a new deployment, by a release that is over at once."""
     done = Release(
         id=0,
-        deployment="churn",
+        deployment=name,
         model="churn",
         version=version,
         previous=None,
@@ -65,7 +65,7 @@ def make_stable(services, version):
     )
     SqlReleases(services.database).commit(
         Change(
-            deployment=Deployment(name="churn", model="churn", stable=version),
+            deployment=Deployment(name=name, model="churn", stable=version),
             release=done,
             new_route=True,
             became_stable=True,
@@ -74,7 +74,7 @@ def make_stable(services, version):
                     type="lastgood.test.happened",
                     at=1.0,
                     actor="ann",
-                    deployment="churn",
+                    deployment=name,
                     model="churn",
                     version=version,
                     data={},
@@ -157,6 +157,24 @@ def test_lint_warns_of_traps(project):
     assert "Warning: Step 1 waits for 500 requests" in text.stdout
     assert [one["guardrail"] for one in data["warnings"]] == ["errors", None]
     assert all(one["next"] for one in data["warnings"])
+
+
+def test_lint_warns_of_slices_by_what_stable_does_not_take(project):
+    """The signature of the stable version says which columns there are; one without a signature is not asked."""
+    Path("sliced.yaml").write_text("guardrails: [{metric: accuracy, slices: [age, city]}]")
+    signature = {
+        "inputs": [{"name": "age", "datatype": "FP64", "shape": [-1]}],
+        "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1]}],
+    }
+    Path("signature.json").write_text(json.dumps(signature))
+    Path("other.py").write_text("def make():\n    return 1\n")
+    lint = ("plan", "lint", "sliced.yaml", "--deployment", "churn")
+    assert "city" not in run(*lint).output
+    made = ("other.py", "--factory", "other:make", "--label", "v1.2", "--signature", "signature.json")
+    assert run("register", "churn", *made).exit_code == 0
+    make_stable(project, 3, name="churn-eu")
+    told = " ".join(run(*lint, "--deployment", "churn-eu").output.split())
+    assert "accuracy has slices by 'city', and version 3 takes no such column. It takes: age." in told
 
 
 def test_lint_says_when_there_is_no_limit(project):

@@ -17,6 +17,7 @@ from lastgood.errors import Code, LastgoodError
 
 if TYPE_CHECKING:
     from lastgood.analysis.traps import Trap
+    from lastgood.control.traffic_views import TrafficView
     from lastgood.domain.plan import Plan
 
 _SEED = 1  # the same plan and the same traffic give the same answer
@@ -109,7 +110,7 @@ def lint(session: Session, file: Path, deployment: str) -> None:
     found = parse_plan(read_plan(file), source=str(file))
     view = msgspec.convert(session.read("deployments", deployment, "traffic"), TrafficView, str_keys=True)
     limits = false_alarms(found, view.minutes, seed=_SEED)
-    caught = traps(found, view.minutes)
+    caught = (*traps(found, view.minutes), *_slice_traps(session, found, view))
     requests = sum(one.counts.requests for one in view.minutes)
     session.output.result(
         {
@@ -123,6 +124,20 @@ def lint(session: Session, file: Path, deployment: str) -> None:
         },
         *lint_words.told(found, deployment, view, limits),
         *(styled(_warning(one), "yellow") for one in caught),
+    )
+
+
+def _slice_traps(session: Session, found: "Plan", view: "TrafficView") -> "list[Trap]":
+    """Hold the plan's slices against the signature of the stable version, where there is one."""
+    from lastgood.analysis.slice_traps import slice_traps
+    from lastgood.domain.version import Signature
+
+    if view.version is None or not any(one.slices for one in found.guardrails):
+        return []
+    model = session.read("deployments", view.deployment)["model"]
+    signature = session.read("models", model, "versions", str(view.version))["signature"]
+    return (
+        [] if signature is None else slice_traps(found, msgspec.convert(signature, Signature), view.version)
     )
 
 
