@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -35,7 +36,7 @@ def minutes_until(
     chance = np.random.default_rng(seed)
     reference = {feature.name: feature}
     state = drift_inputs.initial(INPUTS, reference)
-    state = drift_inputs.InputState(run_length=30 * state.run_length, features=state.features)
+    state = msgspec.structs.replace(state, run_length=30 * state.run_length)
     for minute in range(1, most + 1):
         counts = {feature.name: BinCounts(tuple(chance.multinomial(rows, law(minute)).tolist()))}
         state = drift_inputs.with_minute(state, INPUTS, reference, minute, counts)
@@ -79,9 +80,7 @@ def test_the_mean_time_between_false_alarms_is_what_is_promised() -> None:
     chance, runs = np.random.default_rng(9), []
     for _ in range(24):
         state = drift_inputs.initial(INPUTS, {"country": CLASSES})
-        state = drift_inputs.InputState(
-            run_length=40.0 * state.run_length / drift_inputs.RUN_LENGTH, features=state.features
-        )
+        state = msgspec.structs.replace(state, run_length=40.0 * state.run_length / drift_inputs.RUN_LENGTH)
         minute = 0
         while minute < 160 and not state.features["country"].reached:
             minute += 1

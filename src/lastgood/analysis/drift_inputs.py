@@ -6,6 +6,7 @@ and the bins that have been over-represented so far. A period is a minute with v
 one run length: the mean time until any of them raises a false alarm is at least :data:`RUN_LENGTH` minutes.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -27,6 +28,10 @@ LATELY: Final = 5
 """Minutes of a block; what was seen lately are the last two of them."""
 
 _CLASSES: Final = 20  # classes that are watched one by one, the commonest first
+_CLASSES_OF_ALL: Final = 800  # of all features together: the evidence is saved with each stratum
+_DIGITS: Final = (
+    1e6  # what is kept of the logarithm of money, rounded down, which is less evidence and never more
+)
 _LEAST_LATELY: Final = 200  # rows; fewer say too little of a distance
 
 
@@ -66,9 +71,13 @@ class FeatureState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputState(msgspec.Struct, frozen=True, kw_only=True):
-    """One guardrail's evidence. ``run_length`` is each detector's, in minutes; the present block began in ``since``."""
+    """One guardrail's evidence. ``run_length`` is each detector's, in minutes; the present block began in ``since``.
+
+    ``classes`` of a categorical feature are watched one by one.
+    """
 
     run_length: float
+    classes: int
     features: dict[str, FeatureState]
     since: int = 0
 
@@ -83,9 +92,11 @@ class _Set(msgspec.Struct, frozen=True):
 def initial(guardrail: Guardrail, reference: Mapping[str, Feature]) -> InputState:
     """Return a guardrail's evidence before any value, of its features of the reference."""
     wanted = {name: reference[name] for name in features_of(guardrail, reference)}
-    sets = {name: sum(1 for _ in _sets(feature)) for name, feature in wanted.items()}
+    classes = max(4, min(_CLASSES, _CLASSES_OF_ALL // max(1, len(wanted))))
+    sets = {name: sum(1 for _ in _sets(feature, classes)) for name, feature in wanted.items()}
     return InputState(
         run_length=RUN_LENGTH * max(1, sum(sets.values())),
+        classes=classes,
         features={
             name: FeatureState(
                 watches=(Watch(),) * sets[name],
@@ -124,9 +135,9 @@ def with_minute(
             late = before.block if minute < state.since + 2 * LATELY else nothing(feature)
             after = msgspec.structs.replace(before, before=late, block=nothing(feature))
         if fresh is not None and fresh.all:
-            after = _after(after, feature, distance, state.run_length, minute, fresh)
+            after = _after(after, feature, (distance, state.run_length, state.classes), minute, fresh)
         features[name] = after
-    return InputState(run_length=state.run_length, features=features, since=minute if turned else state.since)
+    return msgspec.structs.replace(state, features=features, since=minute if turned else state.since)
 
 
 def log_e(state: FeatureState) -> float:
@@ -135,10 +146,11 @@ def log_e(state: FeatureState) -> float:
 
 
 def _after(
-    state: FeatureState, feature: Feature, distance: float, run_length: float, minute: int, fresh: BinCounts
+    state: FeatureState, feature: Feature, terms: tuple[float, float, int], minute: int, fresh: BinCounts
 ) -> FeatureState:
+    distance, run_length, classes = terms
     watches, kinds = [], set()
-    for one, watch in zip(_sets(feature), state.watches, strict=True):
+    for one, watch in zip(_sets(feature, classes), state.watches, strict=True):
         bins, reference = _now(one, feature, state.total)
         if watch.stopped or reference + distance >= 1.0 or (not bins and one.kind != "missing"):
             watches.append(watch)
@@ -148,7 +160,8 @@ def _after(
         if trials > MAX_TRIALS:  # rounded down, which is less evidence and never more
             trials, bad = MAX_TRIALS, bad * MAX_TRIALS // trials
         test = detector.update(_detector(watch, run_length, reference + distance), trials, bad)
-        watches.append(Watch(test.log_money, test.periods, test.stopped))
+        money = tuple([math.floor(own * _DIGITS) / _DIGITS for own in test.log_money])
+        watches.append(Watch(money, test.periods, test.stopped))
         if test.stopped:
             kinds.add(one.kind)
     state = msgspec.structs.replace(
@@ -172,13 +185,13 @@ def _detector(watch: Watch, run_length: float, reference: float) -> Detector:
     return msgspec.structs.replace(start, log_money=watch.log_money, periods=watch.periods)
 
 
-def _sets(feature: Feature) -> Iterator[_Set]:
+def _sets(feature: Feature, classes: int) -> Iterator[_Set]:
     """Yield what is watched of a feature, the set chosen from the past last."""
     if feature.shares:
         last = bins_of(feature) - 1
         every = tuple(range(last))
         if feature.categorical:
-            yield from (_Set("moved", (index,)) for index in every[:_CLASSES])
+            yield from (_Set("moved", (index,)) for index in every[:classes])
         else:
             half, quarter = len(every) // 2, max(1, len(every) // 4)
             parts = (every[len(every) - half :], every[:half], every[len(every) - quarter :], every[:quarter])

@@ -18,6 +18,7 @@ LEARNT_FROM: Final = 200
 """Values that the bins of an output are cut by, where nothing was known of it before."""
 
 _MINUTE: Final = 60.0
+_DIGITS: Final = 6
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +159,13 @@ def _looked_for(plan: Plan, reference: Reference | None) -> dict[str, Feature]:
         if guardrail.metric is Metric.DRIFT
         for name in drift_inputs.features_of(guardrail, features)
     }
-    return {name: feature for name, feature in features.items() if name in wanted}
+    return {name: _rounded(feature) for name, feature in features.items() if name in wanted}
+
+
+def _rounded(feature: Feature) -> Feature:
+    """Return the feature with shares of six digits: it is kept with the evidence, which is saved often."""
+    shares = tuple(round(share, _DIGITS) for share in feature.shares)
+    return msgspec.structs.replace(feature, shares=shares, missing=round(feature.missing, _DIGITS))
 
 
 def _by_arm(bins: Feature, name: str, rows: Sequence[SketchRow]) -> ArmBins:
