@@ -290,7 +290,7 @@ def test_plan_check_says_what_this_projects_settings_refuse(project):
 
 
 def _view(phase="progressing", requests=0, weight=5.0):
-    return {"phase": phase, "requests": requests, "weight_percent": weight}
+    return {"phase": phase, "requests": requests, "weight_percent": weight, "shadow_percent": 0.0}
 
 
 def test_a_candidate_without_requests_is_told_of_once():

@@ -49,7 +49,7 @@ class LimitAlarms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Way(msgspec.Struct, frozen=True):
-    """The plan's steps as a walk: of each stretch its weight (0 to 1), its whole minutes, its sample minimum."""
+    """The plan's steps as a walk: of each stretch its weight or rate (0 to 1), its whole minutes, its sample minimum."""
 
     weight: NDArray[np.float64]
     minutes: Counts
@@ -63,11 +63,12 @@ def false_alarms(
 
     ``minutes`` are what one version answered as stable; minutes without a record between the first and the last had
     no requests. They follow each other in a ring: a release that begins late goes on with the first. A step
-    lasts whole minutes, at least one; waits for a person take no time. A run ends when the limit fires, when the steps
+    lasts whole minutes, at least one; waits for a person take no time, but for a standing shadow, which lasts the deadline. A run ends when the limit fires, when the steps
     are over and ``min_samples`` is reached, or at the plan's deadline, after two weeks at the latest. Each limit is replayed by itself with chance of its
     own from ``seed``: the same arguments give the same answer. ``runs`` is lowered for plans that take long.
     """
-    way = _way(plan)
+    deadline = min(int(plan.deadline // _MINUTE), _LONGEST)
+    way = _way(plan, deadline)
     found = []
     for index, guardrail in enumerate(plan.guardrails):
         if guardrail.maximum is None or guardrail.metric in KPIS:
@@ -78,9 +79,7 @@ def false_alarms(
         fired = judged = replayed = 0
         if len(way.weight) and ring[:, :2].sum():
             replayed = many
-            fired, judged = _replay(
-                guardrail, ring, way, min(int(plan.deadline // _MINUTE), _LONGEST), (many, chance)
-            )
+            fired, judged = _replay(guardrail, ring, way, deadline, (many, chance))
         found.append(
             LimitAlarms(
                 guardrail=guardrail.name,
@@ -131,13 +130,14 @@ def _slow(latency: Mapping[int, int], maximum: float) -> tuple[int, int]:
     return sum(latency.values()), slow
 
 
-def _way(plan: Plan) -> _Way:
+def _way(plan: Plan, deadline: int) -> _Way:
     stretches = []
     for index, step in enumerate(plan.steps):
-        weight = plan.weight_at(index) / FULL_WEIGHT
+        weight = max(plan.weight_at(index), plan.shadow_at(index)) / FULL_WEIGHT
         timed_pause = step.kind is StepKind.PAUSE and step.duration is not None
-        if step.kind is StepKind.WEIGHT or (timed_pause and weight):
-            stretches.append((weight, _whole_minutes(step), step.samples))
+        if step.kind in (StepKind.WEIGHT, StepKind.SHADOW) or (timed_pause and weight):
+            minutes = deadline if plan.stands_at(index) else _whole_minutes(step)
+            stretches.append((weight, minutes, step.samples))
     return _Way(
         np.array([weight for weight, _, _ in stretches], dtype=np.float64),
         np.array([minutes for _, minutes, _ in stretches], dtype=np.int64),

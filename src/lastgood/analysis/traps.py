@@ -22,7 +22,7 @@ class Trap(msgspec.Struct, frozen=True, kw_only=True):
 def traps(plan: Plan, minutes: Sequence[TrafficMinute]) -> tuple[Trap, ...]:
     """Return the traps of a plan: those that it shows by itself, then those that stable's ``minutes`` show."""
     found = [trap for one in plan.guardrails if (trap := _one_request(one)) is not None]
-    found = [*only_health(plan), *_unmeasured(plan), *found]
+    found = [*only_health(plan), *_unmeasured(plan), *_twice(plan), *found]
     per_minute = _per_minute(minutes)
     return tuple(found) if per_minute is None else (*found, *_too_slow(plan, per_minute))
 
@@ -55,6 +55,15 @@ def _unmeasured(plan: Plan) -> list[Trap]:
         "that: " + ("every 'max' only tells then." if limits else "no guardrail has a 'max'.")
     )
     then = "Give a guardrail a 'max' and 'on_fail: rollback', or use canary."
+    return [Trap(guardrail=None, sentence=sentence, next=then)]
+
+
+def _twice(plan: Plan) -> list[Trap]:
+    """Return a trap when requests are copied before any traffic: nobody can see from outside what a model does besides."""
+    if not plan.shadows:
+        return []
+    sentence = "Shadow steps ask the candidate what stable was asked: whatever a model does besides answering happens twice."
+    then = "Leave them out for a model that writes, sends or bills."
     return [Trap(guardrail=None, sentence=sentence, next=then)]
 
 
@@ -102,11 +111,14 @@ def _too_slow(plan: Plan, per_minute: float) -> list[Trap]:
     """Return the sample minimums that this many requests a minute would not reach before the deadline."""
     found, spent, answered, share = [], 0.0, 0.0, 0.0
     for index, step in enumerate(plan.steps):
-        share = plan.weight_at(index) / FULL_WEIGHT
+        if plan.stands_at(index):  # as long as a person likes, and the deadline begins anew
+            spent, answered = 0.0, math.inf
+            continue
+        share = max(plan.weight_at(index), plan.shadow_at(index)) / FULL_WEIGHT
         wait = step.duration or 0.0
-        if step.kind is StepKind.WEIGHT:
+        if step.kind in (StepKind.WEIGHT, StepKind.SHADOW):
             wait = max(wait, 60.0 * step.samples / (per_minute * share))
-        if spent + wait > plan.deadline and step.kind is StepKind.WEIGHT and step.samples:
+        if spent + wait > plan.deadline and step.samples:
             sentence = (
                 f"Step {index + 1} waits for {sentences.plural(step.samples, 'request', 'requests')} at "
                 f"{sentences.percent(share)} of {per_minute:.3g} requests a minute: with what is before it that takes "

@@ -90,7 +90,8 @@ class Drought:
 
     def begins(self, view: dict[str, Any], now: float) -> bool:
         """Whether to tell now: no request for :data:`DROUGHT_SECONDS` at a step with a weight, not told yet."""
-        dry = view["phase"] == "progressing" and view["weight_percent"] > 0 and not view["requests"]
+        share = max(view["weight_percent"], view["shadow_percent"])
+        dry = view["phase"] in ("progressing", "shadowing") and share > 0 and not view["requests"]
         if not dry:
             self._since = None
         elif self._since is None:
@@ -111,6 +112,8 @@ def change_line(view: dict[str, Any]) -> Any:
     what = view["cause"]
     if view["phase"] == "progressing":
         what = f"step {view['step']} of {view['steps']}: {percent(view['weight_percent'])} of the requests"
+    elif view["phase"] == "shadowing":
+        what = f"step {view['step']} of {view['steps']}: copies of {percent(view['shadow_percent'])} of the requests"
     elif view["phase"] == "rolled_back" and "verified" in view["timings"]:
         what = f"verified in {view['timings']['verified']:.1f} ms"
     return styled(f"  {phase:<13} {what}", _COLOURS.get(view["phase"], ""))
@@ -142,7 +145,9 @@ def deployed(stable: dict[str, Any] | None) -> str:
 def block(view: dict[str, Any]) -> list[Any]:
     """Say how a release under way stands: weight, waiting, guardrails."""
     lines: list[Any] = []
-    if view["phase"] in ("progressing", "paused"):
+    if view["shadow_percent"]:
+        lines.append(f"  {_copies(view)}")
+    elif view["phase"] in ("progressing", "paused"):
         lines.append(
             f"  {_bar(view['weight_percent'])} {percent(view['weight_percent'])} to {name_of(view['version'])}"
         )
@@ -156,6 +161,18 @@ def block(view: dict[str, Any]) -> list[Any]:
         for one in view["findings"]
     ]
     return [*lines, grid(rows)] if rows else lines
+
+
+def _copies(view: dict[str, Any]) -> str:
+    """Say who answers copies, how many there are, and what is waited for."""
+    pairs = "1 pair" if view["pairs"] == 1 else f"{view['pairs']} pairs"
+    share = percent(view["shadow_percent"])
+    if view["phase"] == "watching":
+        told = f"copies of {share} to {name_of(view['previous'])}: {pairs} in this watch"
+    else:
+        told = f"copies of {share} to {name_of(view['version'])}: {pairs} in this step; {view['waiting']}"
+    dropped = view["copies_dropped"]
+    return f"{told}; {dropped} copies dropped since the gateways started" if dropped else told
 
 
 def _awaited(finding: dict[str, Any]) -> str:

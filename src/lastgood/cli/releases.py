@@ -20,6 +20,11 @@ _STRATEGIES = ("canary", "blue_green", "all_at_once")
 @click.option("--version", required=True, help="The version's number or label.")
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file (YAML).")
 @click.option("--strategy", type=click.Choice(_STRATEGIES), help="The built-in plan of this kind.")
+@click.option(
+    "--shadow",
+    metavar="SHARE",
+    help="First let it answer copies of this share of the requests, such as 10%, until somebody promotes it.",
+)
 @click.option("--deployment", help="Where to release it. Default: the deployment named like the model.")
 @click.option("--override", metavar="REASON", help="Release failed bytes again, for this reason.")
 @click.option("--wait", is_flag=True, help="Stay until it is over; see the exit codes.")
@@ -27,9 +32,11 @@ _STRATEGIES = ("canary", "blue_green", "all_at_once")
 def release(
     session: Session,
     model: str,
+    *,
     version: str,
     plan_file: Path | None,
     strategy: str | None,
+    shadow: str | None,
     deployment: str | None,
     override: str | None,
     wait: bool,
@@ -52,6 +59,7 @@ def release(
         plan=None if plan_file is None else read_plan(plan_file),
         plan_source=None if plan_file is None else str(plan_file),
         strategy=strategy,
+        shadow=shadow,
         override=override,
     )
     head = f"Release {started['id']} of {started['deployment']}: {full_name_of(started['version'])}"

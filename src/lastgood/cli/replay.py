@@ -39,7 +39,8 @@ def replay(session: Session, file: Path, number: int | None, outcomes: Path | No
 
     With --release the traffic is what that release recorded: its guardrails are judged again by this plan, after every
     stratum. With --outcomes it is a table of your own with the columns arm (candidate or stable) and, as far as there
-    are any, time, error, timeout, invalid, latency, prediction, label, label_time and one for each counter.
+    are any, time, error, timeout, invalid, latency, prediction, label, label_time, and one for each counter and each
+    column of slices that the plan names.
 
     Nothing is released or written. Recorded traffic is what it was: the plan's weights and times move nothing.
     """
@@ -58,7 +59,7 @@ def replay(session: Session, file: Path, number: int | None, outcomes: Path | No
         with session.services() as services:
             found = services.hindsight.replay(number or 0, plan)
         of = f"release {number}"
-    session.output.result(msgspec.to_builtins(found), *_told(found, file, of, plan.watch_stage))
+    session.output.result(msgspec.to_builtins(found), *_told(found, file, of, plan))
 
 
 def _over_table(plan: "Plan", file: Path) -> "Course":
@@ -114,11 +115,11 @@ def _parquet(file: Path) -> Iterator[Mapping[str, Any]]:
         ) from None
 
 
-def _told(found: "Course", file: Path, of: str, watch: int) -> "list[RenderableType]":
+def _told(found: "Course", file: Path, of: str, plan: "Plan") -> "list[RenderableType]":
     if not found.strata:
         return [styled(f"Nothing to replay: {of} holds no traffic of a candidate.", "yellow")]
     counted = f"{found.candidate_requests} candidate and {found.stable_requests} stable requests"
-    lines: list[RenderableType] = [_turn(one, found, watch) for one in found.turns]
+    lines: list[RenderableType] = [_turn(one, found, plan) for one in found.turns]
     if found.rolled_back:
         last = found.turns[-1]
         labels = "" if last.labelled_rows is None else f" and {last.labelled_rows} labelled rows"
@@ -133,12 +134,14 @@ def _told(found: "Course", file: Path, of: str, watch: int) -> "list[RenderableT
     return lines
 
 
-def _turn(turn: "Turn", found: "Course", watch: int) -> "RenderableType":
+def _turn(turn: "Turn", found: "Course", plan: "Plan") -> "RenderableType":
     began = turn.at if found.began is None else found.began
     when = f"after {duration(turn.at - began)}"
     if turn.at > _ROUNDED:
         when = f"{moment(turn.at)}, {when}"
-    stage = "watch" if 0 < watch <= turn.stage else f"step {turn.stage + 1}"
+    stage = "watch" if 0 < plan.watch_stage <= turn.stage else f"step {turn.stage + 1}"
+    if plan.pairs_at(turn.stage):
+        stage = f"{stage}, copies"
     return f"  {when}, {stage}, {turn.candidate_requests} candidate requests: {turn.sentence}"
 
 

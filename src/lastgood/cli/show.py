@@ -131,7 +131,8 @@ def _release(found: dict[str, Any]) -> list[tuple[str, object]]:
     if found["steps"]:
         rows.append(("plan", f"{phase_name(found['strategy'])}, step {found['step']} of {found['steps']}"))
     if found["finished_at"] is None:
-        rows += [("weight", percent(found["weight_percent"])), ("waiting", found["waiting"])]
+        copies = [("copies", percent(found["shadow_percent"]))] if found["shadow_percent"] else []
+        rows += [("weight", percent(found["weight_percent"])), *copies, ("waiting", found["waiting"])]
     rows += [("before it", line) for line in baseline_lines(found["baseline"])]
     rows += [("guardrail", f"{one['verdict']}: {one['sentence']}") for one in found["findings"]]
     rows += [("evidence", line) for line in sealed_lines(found["evidence"])]

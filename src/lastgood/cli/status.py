@@ -169,7 +169,7 @@ def _deployment(view: dict[str, Any], evidence: bool) -> list[Any]:
             + (f", step {release['step']} of {release['steps']}" if release["steps"] else "")
         )
         host = release["version"]["host"]
-        if release["phase"] not in ("progressing", "paused"):
+        if release["phase"] not in ("shadowing", "progressing", "paused"):
             lines.append(f"  {release['cause']}" + (f" (host: {host})" if host else ""))
         lines += (
             [*block({**release, "findings": []}), *evidence_lines(release)] if evidence else block(release)

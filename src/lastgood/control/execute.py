@@ -191,6 +191,11 @@ class Executor:
         route = self._routes.get(name)
         return route is not None and route.candidate is not None
 
+    def copied(self, name: str) -> int:
+        """Return the rate, in basis points, at which the route of ``name`` has requests copied now."""
+        route = self._routes.get(name)
+        return 0 if route is None or route.shadow is None else route.shadow.rate
+
     def _reconcile(self) -> None:
         for deployment in self._releases.deployments():
             if self._followed.get(deployment.name) == deployment.revision:

@@ -18,7 +18,7 @@ from lastgood.domain.deployment import Deployment, StableEntry
 from lastgood.domain.event import AuditEvent
 from lastgood.domain.plan import OnFail
 from lastgood.domain.readiness import Readiness
-from lastgood.domain.release import Kind, Phase, Release
+from lastgood.domain.release import IN_STEPS, Kind, Phase, Release
 from lastgood.domain.verdict import Finding, Verdict
 from lastgood.domain.version import Version
 from lastgood.errors import Code, LastgoodError
@@ -37,6 +37,10 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
     """A release as shown. ``weight_percent`` is the candidate's share now, ``waiting`` what it waits for.
+
+    ``shadow_percent`` of the requests are copied now: to the candidate in a shadow step, to the version before in the
+    watch. ``pairs`` is how many of those copies are counted, ``copies_dropped`` how many the gateways could not make, of
+    all deployments since they started.
 
     ``findings`` say how the guardrails stand, or how they stood at the end, and who has set them aside if anybody
     has (``set_aside_by``); ``baseline`` what stable had done before.
@@ -67,6 +71,9 @@ class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
     baseline: dict[str, Any] = {}
     tries: int = 0
     set_aside: dict[str, str] = {}
+    shadow_percent: float = 0.0
+    pairs: int = 0
+    copies_dropped: int = 0
 
 
 class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,7 +202,8 @@ class Views:
 
     def _release(self, release: Release, *, live: bool = True, intervals: bool = False) -> ReleaseView:
         steps = len(release.plan.steps)
-        moving = release.phase in (Phase.PROGRESSING, Phase.PAUSED)
+        moving, pairs = release.phase in IN_STEPS, 0
+        copied = self._copied(release) if live else 0
         requests, findings, waiting = 0, [], release.cause
         if live and release.kind is Kind.RELEASE:
             situation = self._observer.peek(release, intervals=intervals)
@@ -203,6 +211,7 @@ class Views:
             findings = with_pending(findings, self._observer.labels.awaited(release))
             if moving:
                 requests, waiting = situation.requests, waiting_for(release, situation)
+            pairs = situation.requests if copied else 0
         version = self._version(release.model, release.version)
         if version is None:
             raise TypeError("a release has a version")
@@ -232,7 +241,16 @@ class Views:
             baseline=told_of(release.baseline),
             tries=release.tries,
             set_aside=release.waived_by,
+            shadow_percent=copied / 100,
+            pairs=pairs,
+            copies_dropped=self._observer.copies_dropped() if copied else 0,
         )
+
+    def _copied(self, release: Release) -> int:
+        """Return the rate of copies in force, in basis points: by the plan, in the watch by the route."""
+        if release.shadows:
+            return release.plan.shadow_at(release.step)
+        return self._executor.copied(release.deployment) if release.phase is Phase.WATCHING else 0
 
     def _version(self, model: str, number: int | None) -> VersionView | None:
         if number is None:

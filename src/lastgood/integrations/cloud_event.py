@@ -17,6 +17,7 @@ _SHOWN_NUMBERS: Final = 12
 _NEXT: Final = {
     "pending": "The controller takes it up next.",
     "validating": "Next it is loaded, verified and warmed; it gets no traffic until then.",
+    "shadowing": "It answers copies of requests, to nobody, and gets no traffic in this step.",
     "progressing": "It goes on with its steps while the guardrails hold.",
     "paused": "It waits, with its guardrails watched; 'lastgood resume', 'approve', 'promote' or 'rollback'.",
     "promoting": "It counts as promoted once every gateway has acknowledged it.",

@@ -31,7 +31,10 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ReleaseOrder(Given, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Release ``version`` of ``model``. ``plan`` is the text of a plan file; ``plan_source`` names it in errors."""
+    """Release ``version`` of ``model``. ``plan`` is the text of a plan file; ``plan_source`` names it in errors.
+
+    ``shadow``, a share such as ``10%``, sets a standing shadow before the steps of the built-in plan.
+    """
 
     model: str
     version: Reference | int
@@ -40,6 +43,7 @@ class ReleaseOrder(Given, frozen=True, kw_only=True, forbid_unknown_fields=True)
     plan: Annotated[str, Meta(max_length=262_144)] | None = None
     plan_source: Annotated[str, Meta(max_length=500)] = "plan"
     strategy: Strategy | None = None
+    shadow: Annotated[str, Meta(min_length=1, max_length=20)] | None = None
     override: Annotated[str, Meta(min_length=1, max_length=LONGEST_REASON)] | None = None
 
 

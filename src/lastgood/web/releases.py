@@ -4,9 +4,10 @@ from lastgood.bootstrap import Services
 from lastgood.control.release_report import ReleaseReport
 from lastgood.control.starting import Order
 from lastgood.control.views import ReleaseView
-from lastgood.domain.plan import Plan
-from lastgood.domain.plan_built_in import built_in
+from lastgood.domain.plan import Plan, Strategy
+from lastgood.domain.plan_built_in import built_in, standing_shadow
 from lastgood.domain.plan_file import parse_plan
+from lastgood.domain.quantity import parse_weight
 from lastgood.errors import Code, LastgoodError
 from lastgood.web.bodies import EvidenceQuery, ReleaseOrder
 from lastgood.web.endpoint import PREFIX, Endpoint
@@ -42,6 +43,12 @@ def _number(text: str) -> int:
 
 
 def _plan(body: ReleaseOrder) -> Plan | None:
+    if body.plan is not None and body.shadow is not None:
+        raise LastgoodError(
+            Code.INVALID,
+            "Both a plan and a shadow were given, and a plan has its shadow steps itself.",
+            "Leave one of them out, or add a step such as 'shadow: 10%' to the plan.",
+        )
     if body.plan is not None and body.strategy is not None:
         raise LastgoodError(
             Code.INVALID,
@@ -50,7 +57,19 @@ def _plan(body: ReleaseOrder) -> Plan | None:
         )
     if body.plan is not None:
         return parse_plan(body.plan, source=body.plan_source)
+    if body.shadow is not None:
+        return _standing(body.shadow, body.strategy or Strategy.CANARY)
     return None if body.strategy is None else built_in(body.strategy)
+
+
+def _standing(shadow: str, strategy: Strategy) -> Plan:
+    if strategy is Strategy.ALL_AT_ONCE:
+        raise LastgoodError(
+            Code.INVALID,
+            "The strategy all_at_once has no steps, so no shadow can stand before them.",
+            "Use canary or blue_green.",
+        )
+    return standing_shadow(strategy, parse_weight(shadow))
 
 
 ENDPOINTS = (
