@@ -192,11 +192,13 @@ def test_a_candidate_that_is_better_in_all_and_worse_for_some_fails_and_they_are
 
 
 def test_a_slice_fails_with_the_wrong_rows_that_the_guardrail_asks_for() -> None:
-    """Evidence that is enough with fewer than ``min_bad`` wrong rows is not called worse."""
+    """Evidence that is enough with fewer than ``min_bad`` wrong rows is not called worse, and not passed either."""
     demanding = plan(RECALL.replace("margin: 2pp", "margin: 2pp, min_bad: 5000"))
     _, finding = judged(demanding, worse_in_one(3_000))
-    assert finding.verdict is not Verdict.FAILED
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "missing to call it worse for country=BR" in finding.sentence
     assert finding.numbers["slices"][0]["reached"]
+    assert not finding.numbers["slices"][0]["failed"]
 
 
 def test_rows_without_the_column_are_a_slice_of_their_own() -> None:

@@ -118,6 +118,8 @@ def _verdict(
     if kpi_state.reached(state):
         short = sentences.plural(missing_bad, "wrong row is", "wrong rows are")
         return Verdict.INCONCLUSIVE, f"{short} missing to call it worse"
+    if lacking := slice_findings.lacking(guardrail, state):
+        return Verdict.INCONCLUSIVE, lacking
     if guardrail.maximum is None and state.compared < least:
         return Verdict.INCONCLUSIVE, f"{_more(guardrail, least - state.compared)} beside stable"
     return Verdict.PASSED, ""

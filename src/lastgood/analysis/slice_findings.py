@@ -20,6 +20,17 @@ def failed(guardrail: Guardrail, state: KpiState) -> list[SliceState]:
     return [one for one in _worst_first(state) if _has_failed(guardrail, one)]
 
 
+def lacking(guardrail: Guardrail, state: KpiState) -> str:
+    """Say how many wrong rows the worst slice lacks before it may fail, where its evidence is enough; else nothing."""
+    found = [one for one in _worst_first(state) if kpi_state.reached(one.state)]
+    missing = [one for one in found if not _has_failed(guardrail, one)]
+    if not missing:
+        return ""
+    short = guardrail.min_bad - missing[0].state.total.candidate.bad
+    rows = sentences.plural(short, "wrong row is", "wrong rows are")
+    return f"{rows} missing to call it worse for {name_of(missing[0])}"
+
+
 def told(guardrail: Guardrail, state: KpiState) -> str:
     """Return a clause about the slices that have failed, nothing while none has."""
     found = failed(guardrail, state)
