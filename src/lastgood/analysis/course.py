@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from lastgood.analysis.custom_state import terms_of
 from lastgood.analysis.drift_state import counts_for
 from lastgood.analysis.judge import fold, judge
 from lastgood.analysis.record import read
 from lastgood.domain.change import Evidence
-from lastgood.domain.plan import DRIFTS, KPIS, Metric, OnFail, Plan, UnitsChoice
+from lastgood.domain.plan import DRIFTS, KPIS, Guardrail, Metric, OnFail, Plan, UnitsChoice
 from lastgood.domain.traffic import Baseline, Stratum, Units
 from lastgood.domain.verdict import Finding, Verdict
 
@@ -140,12 +141,15 @@ def _follows_rollback(finding: Finding) -> bool:
 
 def _unanswered(plan: Plan, recorded: Plan) -> dict[str, str]:
     """Return the guardrails that no recorded traffic answers, or that were counted in another way, and why."""
+    asked = {one.name: _asks(one) for one in recorded.guardrails if one.metric is Metric.CUSTOM}
     counted = {one.name: (one.metric, one.kpi) for one in recorded.guardrails if one.metric in KPIS}
     columns = {one.name: set(one.slices) for one in recorded.guardrails}
     told = {}
     for one in plan.guardrails:
         if one.metric is Metric.HEALTH:
             told[one.name] = "no stratum holds whether a host answered"
+        elif one.metric is Metric.CUSTOM and asked.get(one.name) != _asks(one):
+            told[one.name] = "only what the release's own plan asked for was measured"
         elif one.metric in KPIS and counted.get(one.name) != (one.metric, one.kpi):
             told[one.name] = "labels were counted for the guardrails of the release's own plan alone"
         elif not columns.get(one.name, set()).issuperset(one.slices):
@@ -153,6 +157,12 @@ def _unanswered(plan: Plan, recorded: Plan) -> dict[str, str]:
         elif one.metric in DRIFTS and not counts_for(recorded, one):
             told[one.name] = "values were counted for what the release's own plan looks at alone"
     return told
+
+
+def _asks(guardrail: Guardrail) -> tuple[object, ...]:
+    """Return what a custom guardrail asks, and of whom: its bounds and times may be others."""
+    terms = terms_of(guardrail)
+    return terms.kind, terms.ask, terms.url, terms.value, terms.counts
 
 
 def _uncounted(plan: Plan, findings: Iterable[Finding]) -> dict[str, str]:

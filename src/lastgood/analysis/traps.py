@@ -42,7 +42,11 @@ def _unmeasured(plan: Plan) -> list[Trap]:
 
     Comparisons need traffic on stable beside it, and a version that has all traffic cannot be held any more.
     """
-    limits = [one for one in plan.guardrails if one.maximum is not None and not one.dry_run]
+    limits = [
+        one
+        for one in plan.guardrails
+        if (one.maximum is not None or one.custom is not None) and not one.dry_run
+    ]
     if plan.strategy is not Strategy.ALL_AT_ONCE:
         return []
     if not plan.watch:
@@ -129,7 +133,7 @@ def _too_slow(plan: Plan, per_minute: float) -> list[Trap]:
         spent, answered = spent + wait, answered + wait / 60.0 * per_minute * share
     answered += max(0.0, plan.deadline - spent) / 60.0 * per_minute * share
     for one in plan.guardrails:
-        requests = one.metric is not Metric.HEALTH and one.metric not in KPIS  # a request may have many rows
+        requests = one.metric not in (Metric.HEALTH, Metric.CUSTOM, *KPIS)  # a request may have many rows
         if requests and share and one.min_samples > answered:
             sentence = (
                 f"{one.name}: min_samples is {sentences.count(one.min_samples)}, and with {per_minute:.3g} requests a minute "

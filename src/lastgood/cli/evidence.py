@@ -123,6 +123,7 @@ def _missing(finding: Mapping[str, Any]) -> str:
     numbers, told = finding["numbers"], []
     if numbers.get("missing"):
         what = "labelled candidate rows" if "candidate_rows" in numbers else "candidate requests"
+        what = "candidate trials" if "source" in numbers else what
         told.append(f"{sentences.count(numbers['missing'])} {what} until it may pass")
     if numbers.get("missing_bad") and numbers.get("log_e") is not None:
         told.append(f"{sentences.count(numbers['missing_bad'])} candidate failures before it may fail")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SEED = 1  # the same plan and the same traffic give the same answer
 _PER_MINUTE = 1000.0
+_SKETCHED_PER_MINUTE = 1200.0  # requests of one gateway worker that are looked at for drift
 
 
 @command("explain")
@@ -71,7 +72,7 @@ def explain(
         latency = quantiles.merged(one.counts.latency for one in view.minutes)
         pace = per_minute or sum(one.counts.requests for one in view.minutes) / len(view.minutes)
     found = foresee(plan, rates=rates, per_minute=pace, latency=latency, seed=_SEED)
-    drift = foresee_inputs(plan, per_minute=pace, seed=_SEED)
+    drift = foresee_inputs(plan, per_minute=min(pace, _SKETCHED_PER_MINUTE), seed=_SEED)
     session.output.result(
         {"plan": str(file), "per_minute": pace, "guardrails": found, "drift": drift},
         *_told(plan, file, pace, found),
@@ -145,6 +146,9 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
     if not any(divides(step) for step in plan.steps):
         notes.append("No step divides the traffic: in this plan nothing is compared, so nothing is noticed.")
     limits = [one.name for one in plan.guardrails if one.maximum is not None and one.name not in compared]
+    outside = [one.name for one in plan.guardrails if one.custom is not None and not one.custom.counts]
+    if outside:
+        notes.append(f"One number from outside has no false-alarm rate ({', '.join(outside)}).")
     if limits:
         notes.append(f"Hard limits have no known rate ({', '.join(limits)}): see 'lastgood plan lint'.")
     return [

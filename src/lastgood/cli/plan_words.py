@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from lastgood.cli.drift_words import drift_rate, drift_when
+from lastgood.cli.plan_custom_words import custom_asks, custom_when
 from lastgood.cli.plan_data_words import data_in_words
 from lastgood.cli.plan_kpi_words import WRONG, kpi_maturity, kpi_slices, kpi_worse
 from lastgood.cli.wording import duration, percent
@@ -98,13 +99,14 @@ def _guardrail(one: "Guardrail") -> str:
         return f"{one.name}: {one.on_fail.value} when {one.misses} health checks in a row fail."
     when = [_worse(one)] if compares(one) and one.kpi is None and one.drift is None else []
     when += kpi_worse(one) if one.kpi is not None else drift_when(one)
+    when += custom_when(one)
     if one.maximum is not None and one.kpi is None:
         when.append(f"{_limit(one)} (looked at from {one.min_samples} requests on)")
     does = one.on_fail.value
     if one.dry_run:
         does = f"dry run, would {'roll back' if does == 'rollback' else does}"
     text = f"{one.name}: {does} when {', or '.join(when)}.{kpi_maturity(one)}{kpi_slices(one)}"
-    text += drift_rate(one)
+    text += drift_rate(one) + custom_asks(one)
     if one.no_data.value == "fail":
         text += " Without any data it counts as failed."
     if one.no_data.value == "ignore":
@@ -137,6 +139,8 @@ def _bad(one: "Guardrail", side: str) -> tuple[str, str]:
     """Return what a guardrail counts, one and many of them."""
     if one.kpi is not None:
         return WRONG[one.metric.value]
+    if one.custom is not None:
+        return "a bad one", "bad ones"
     if one.metric.value == "counter":
         return f"a {one.counter} request", f"{one.counter} requests"
     if one.metric.value != "latency":

@@ -42,7 +42,7 @@ class _Job:
         self.subject = subject
         self.number = number
         self.stage = stage
-        self.begun: float | None = None
+        self.begun = 0.0
         self.answer: Measurement | None = None
         self.back = False
 
@@ -172,8 +172,7 @@ class CustomMetrics:
         here = self._clock()
         self._lost = [job for job in self._lost if not job.back]
         for job in self._under_way:
-            overdue = here - (job.begun or here) - terms_of(job.guardrail).timeout
-            if not job.back and overdue > _GRACE_SECONDS:
+            if not job.back and here - job.begun > terms_of(job.guardrail).timeout + _GRACE_SECONDS:
                 job.answer = job.answered(error="It was given up: nothing came back after its time-out.")
                 self._lost.append(job)
         self._under_way = [job for job in self._under_way if not job.back and job not in self._lost]

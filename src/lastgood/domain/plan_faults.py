@@ -17,6 +17,7 @@ from lastgood.domain.plan import (
     Strategy,
     UnitsChoice,
 )
+from lastgood.domain.plan_custom import CustomSource
 from lastgood.domain.plan_data import DataDocument
 from lastgood.domain.plan_drill import DrillDocument
 from lastgood.domain.plan_guardrails import GUARDRAIL_KINDS, Compare
@@ -70,7 +71,7 @@ def _explained(placed: Placed, kind: type, base: str, text: str) -> LastgoodErro
         return unknown_key(placed, path, unknown["key"], _known_keys(placed, kind, path))
     if missing := _MISSING_KEY.fullmatch(message):
         key = missing["key"]
-        return placed.refusal(path, f"The key {key!r} is missing.", _add(key), at_key=False)
+        return placed.refusal(path, f"The key {key!r} is missing.", _add(key, path), at_key=False)
     if wrong := _WRONG_VALUE.fullmatch(message):
         return _wrong_choice(placed, path, wrong["value"])
     if wrong_type := _WRONG_TYPE.fullmatch(message):
@@ -85,6 +86,8 @@ def _explained(placed: Placed, kind: type, base: str, text: str) -> LastgoodErro
 
 def _known_keys(placed: Placed, kind: type, path: str) -> list[str]:
     """Return the keys of the mapping at ``path``, which is the document itself or one of its parts."""
+    if path.endswith(".source"):
+        return _encoded_names(CustomSource)
     if path.startswith("$.guardrails["):
         metric = _value_at(placed, path).get("metric")
         return ["metric", *_encoded_names(GUARDRAIL_KINDS[str(metric)])]
@@ -115,6 +118,8 @@ def unknown_key(placed: Placed, path: str, key: str, known: list[str]) -> Lastgo
 
 def _wrong_choice(placed: Placed, path: str, value: str) -> LastgoodError:
     choices = _CHOICES.get(_last_key(path), ())
+    if path.endswith(".compare") and _value_at(placed, path).get("metric") == Metric.CUSTOM:
+        choices = ("counts",)
     close = difflib.get_close_matches(value.strip("'"), choices, n=1, cutoff=0.6)
     meant = f"Did you mean {close[0]!r}? " if close else ""
     next_step = f"{meant}Possible: {', '.join(choices)}."
@@ -130,11 +135,13 @@ def _last_key(path: str) -> str:
     )
 
 
-def _add(key: str) -> str:
+def _add(key: str, path: str) -> str:
     if key == "metric":
         return f"Add it, one of: {', '.join(Metric)}."
     if key == "counter":
         return "Add the counter that the version reports, such as 'counter: low_confidence'."
+    if key == "source" and path.startswith("$.guardrails"):
+        return "Say who is asked, such as 'source: {python: complaints}'."
     if key == "source":
         return "Add the name of a data source of lastgood.toml, such as 'source: features'."
     if key == "every":
