@@ -152,6 +152,8 @@ def block(view: dict[str, Any]) -> list[Any]:
             f"  {_bar(view['weight_percent'])} {percent(view['weight_percent'])} to {name_of(view['version'])}"
         )
         lines.append(f"  {view['requests']} candidate requests in this step; {view['waiting']}")
+    if view["phase"] == "watching" and view.get("hold"):
+        lines.append(f"  {view['waiting']}")
     rows = [
         [
             f"  {one['guardrail']}",

@@ -36,7 +36,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
-    """A release as shown. ``weight_percent`` is the candidate's share now, ``waiting`` what it waits for.
+    """A release as shown. ``weight_percent`` is the candidate's share now, ``waiting`` what it waits for, ``hold`` why it is held.
 
     ``shadow_percent`` of the requests are copied now: to the candidate in a shadow step, to the version before in the
     watch. ``pairs`` is how many of those copies are counted, ``copies_dropped`` how many the gateways could not make, of
@@ -71,6 +71,7 @@ class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
     baseline: dict[str, Any] = {}
     tries: int = 0
     set_aside: dict[str, str] = {}
+    hold: str | None = None
     shadow_percent: float = 0.0
     pairs: int = 0
     copies_dropped: int = 0
@@ -204,7 +205,8 @@ class Views:
         steps = len(release.plan.steps)
         moving, pairs = release.phase in IN_STEPS, 0
         copied = self._copied(release) if live else 0
-        requests, findings, waiting = 0, [], release.cause
+        requests, findings = 0, []
+        waiting = release.cause if release.hold is None else release.hold.message
         if live and release.kind is Kind.RELEASE:
             situation = self._observer.peek(release, intervals=intervals)
             findings = [_told(finding, release.waived_by) for finding in situation.findings]
@@ -241,6 +243,7 @@ class Views:
             baseline=told_of(release.baseline),
             tries=release.tries,
             set_aside=release.waived_by,
+            hold=None if release.hold is None else release.hold.reason.value,
             shadow_percent=copied / 100,
             pairs=pairs,
             copies_dropped=self._observer.copies_dropped() if copied else 0,
