@@ -40,7 +40,9 @@ class DriftForesight(msgspec.Struct, frozen=True, kw_only=True):
     rows: float | None
 
 
-def foresee_inputs(plan: Plan, *, per_minute: float, seed: int) -> tuple[DriftForesight, ...]:
+def foresee_inputs(
+    plan: Plan, *, per_minute: float, seed: int, runs: int = RUNS
+) -> tuple[DriftForesight, ...]:
     """Return what the guardrails on inputs would notice at so many rows a minute. The same arguments give the same answer."""
     found = []
     for index, guardrail in enumerate(plan.guardrails):
@@ -48,9 +50,9 @@ def foresee_inputs(plan: Plan, *, per_minute: float, seed: int) -> tuple[DriftFo
             continue
         chance = np.random.default_rng([seed, index])
         for away in drops(guardrail):
-            minutes = [_minutes(guardrail, away, max(1, round(per_minute)), chance) for _ in range(RUNS)]
+            minutes = [_minutes(guardrail, away, max(1, round(per_minute)), chance) for _ in range(runs)]
             noticed = [one for one in minutes if one is not None]
-            mean = float(np.mean(noticed)) if 2 * len(noticed) >= RUNS else None
+            mean = float(np.mean(noticed)) if 2 * len(noticed) >= runs else None
             rows = None if mean is None else mean * per_minute
             found.append(DriftForesight(guardrail=guardrail.name, distance=away, minutes=mean, rows=rows))
     return tuple(found)

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 import msgspec
 
 from lastgood.analysis import sentences
-from lastgood.domain.plan import KPIS, Guardrail, Metric, OnFail, Plan, StepKind, Strategy, UnitsChoice
+from lastgood.domain.plan import (
+    DRIFTS,
+    KPIS,
+    Guardrail,
+    Metric,
+    OnFail,
+    Plan,
+    StepKind,
+    Strategy,
+    UnitsChoice,
+)
 from lastgood.domain.route import FULL_WEIGHT
 from lastgood.domain.traffic import TrafficMinute
 
@@ -72,7 +82,7 @@ def _twice(plan: Plan) -> list[Trap]:
 
 
 def _stops(plan: Plan, guardrail: Guardrail) -> bool:
-    keyed = plan.units is UnitsChoice.KEYS and guardrail.metric is Metric.LATENCY
+    keyed = plan.units is UnitsChoice.KEYS and guardrail.metric in (Metric.LATENCY, Metric.PREDICTION_DRIFT)
     alerts = guardrail.on_fail is OnFail.ALERT or (keyed and guardrail.maximum is None)
     return not alerts and not guardrail.dry_run
 
@@ -133,7 +143,12 @@ def _too_slow(plan: Plan, per_minute: float) -> list[Trap]:
         spent, answered = spent + wait, answered + wait / 60.0 * per_minute * share
     answered += max(0.0, plan.deadline - spent) / 60.0 * per_minute * share
     for one in plan.guardrails:
-        requests = one.metric not in (Metric.HEALTH, Metric.CUSTOM, *KPIS)  # a request may have many rows
+        requests = one.metric not in (
+            Metric.HEALTH,
+            Metric.CUSTOM,
+            *KPIS,
+            *DRIFTS,
+        )  # a request may have many rows
         if requests and share and one.min_samples > answered:
             sentence = (
                 f"{one.name}: min_samples is {sentences.count(one.min_samples)}, and with {per_minute:.3g} requests a minute "

@@ -31,8 +31,11 @@ def drift_when(one: "Guardrail") -> list[str]:
 
 
 def drift_rate(one: "Guardrail") -> str:
-    """Say how often a guardrail on inputs is wrong, which no rate of the plan does."""
-    return " A false alarm comes once in 30 days on average, at most." if one.metric.value == "drift" else ""
+    """Say how often a guardrail on inputs is wrong, which no rate of the plan does, and when one on outputs only alerts."""
+    if one.metric.value == "drift":
+        return " A false alarm comes once in 30 days on average, at most."
+    only = one.metric.value == "prediction_drift" and one.on_fail.value != "alert"
+    return " Where keys are the units it only alerts." if only else ""
 
 
 def drift_foreseen(found: Sequence["DriftForesight"]) -> list[str]:
