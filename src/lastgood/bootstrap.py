@@ -28,6 +28,7 @@ from lastgood.domain.version import Format, Signature
 from lastgood.home import prepare
 from lastgood.host.inspect import inspect_artifact
 from lastgood.integrations.git import git_state
+from lastgood.integrations.table_file import open_table
 from lastgood.outside import Outside, open_outside
 from lastgood.ports import Notifier
 from lastgood.predictions.feedback import Feedback
@@ -81,6 +82,7 @@ def open_services(settings: Settings) -> Services:
         inspect=_inspector(settings),
         git_state=git_state,
         schema=inside.live.schemas.of,
+        open_table=open_table,
     )
     rollback = Rollback(
         releases=out.releases,

@@ -263,6 +263,16 @@ def test_an_answer_gives_its_outputs(answer: bytes, wanted: dict[str, Any]) -> N
     assert outputs_of(answer) == wanted
 
 
+def test_inputs_of_no_release_are_not_looked_at(log: PredictionLog) -> None:
+    """Nobody reads them: only what was answered is counted."""
+    counting = Sketcher(log)
+    counting.see(frame(record(arm=None, release=None)), NOW)
+    counting.flush(NOW, everything=True)
+    with log.reading() as connection:
+        assert connection.execute("SELECT inputs FROM sketches").fetchall() == [("{}",)]
+    assert LoggedSketches(log).before("churn", 2, NOW + 1) == {"score": sketch_of([0.25])}
+
+
 # --- the recorder ------------------------------------------------------------------------------------
 
 
@@ -347,3 +357,16 @@ def test_old_rows_and_rows_over_a_bound_go(log: PredictionLog, monkeypatch: pyte
     assert left(0.0, 30_000) == [float(at) for at in range(70, 100)]
     add_sketches(log, [row(100.0)])
     assert left(0.0, 32_000) == [float(at) for at in range(70, 101)]
+
+
+def test_the_recorder_drops_sketches_before_predictions(log: PredictionLog, tmp_path: Path) -> None:
+    """However long predictions are kept, sketches of requests go after two days."""
+    filling = Recorder(log, tmp_path / "incoming", keep_seconds=30 * DAY, bytes_max=10**9)
+    write(tmp_path / "incoming", record())
+    filling.step(NOW)
+    filling.finish(NOW)
+    filling.step(NOW + 2 * DAY - 10)
+    assert len(arms(log)) == 1
+    filling.step(NOW + 2 * DAY + 10)
+    assert arms(log) == []
+    assert log.counts().predictions == 1

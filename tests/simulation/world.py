@@ -54,10 +54,12 @@ from lastgood.domain.golden import Golden
 from lastgood.domain.plan import Guardrail, Metric, Plan, Step, StepKind
 from lastgood.domain.release import Release
 from lastgood.domain.route import RouteTable
+from lastgood.domain.sketch import Reference
 from lastgood.domain.snapshot import Schema
 from lastgood.domain.traffic import ArmCounts, StageCounts
 from lastgood.domain.version import Format, Version
 from lastgood.errors import Code, LastgoodError
+from lastgood.integrations.table_file import open_table
 from lastgood.settings import Settings
 from lastgood.store.evidence import SqlEvidence
 from lastgood.store.journal import SqlJournal
@@ -362,6 +364,7 @@ class World:
             inspect=lambda *_: None,
             git_state=lambda _: None,
             schema=self.live.schemas.of,
+            open_table=open_table,
             now=lambda: self.clock,
         )
         self.rollback = Rollback(
@@ -476,6 +479,7 @@ class World:
         model: str = "churn",
         needs: dict[str, Schema] | None = None,
         golden: tuple[Golden, ...] = (),
+        reference: Reference | None = None,
     ) -> None:
         for label in labels:
             version = Version(
@@ -489,6 +493,7 @@ class World:
                 created_by="ada",
                 needs=needs or {},
                 golden=golden,
+                reference=reference,
             )
             event = EventDraft(type="lastgood.version.registered", at=self.clock, actor="ada", model=model)
             self.versions.add_version(version, event)

@@ -10,7 +10,16 @@ from lastgood.cli.command import command
 from lastgood.cli.evidence import baseline_lines, sealed_lines
 from lastgood.cli.output import sheet, styled
 from lastgood.cli.session import Session
-from lastgood.cli.wording import duration, full_name_of, moment, percent, phase_name, short_digest, size
+from lastgood.cli.wording import (
+    duration,
+    full_name_of,
+    moment,
+    percent,
+    phase_name,
+    reference_told,
+    short_digest,
+    size,
+)
 from lastgood.errors import Code, LastgoodError
 
 
@@ -95,6 +104,9 @@ def _version(found: dict[str, Any]) -> list[tuple[str, object]]:
     if data is not None:
         counted = "" if data["rows"] is None else f", {data['rows']} rows"
         rows += [("data", f"{data['uri']}{counted}"), ("", data["digest"])]
+    reference = found["reference"]
+    if reference is not None:
+        rows.append(("reference", reference_told(reference["rows"], len(reference["features"]))))
     rows += [row for source, schema in sorted(found["needs"].items()) for row in _contract(source, schema)]
     git = found["git"]
     if git is not None:

@@ -8,7 +8,7 @@ import click
 from lastgood.cli.command import command
 from lastgood.cli.output import styled, table
 from lastgood.cli.session import Session
-from lastgood.cli.wording import full_name_of, moment, short_digest
+from lastgood.cli.wording import full_name_of, moment, reference_told, short_digest
 from lastgood.domain.given_text import check_given
 from lastgood.errors import Code, LastgoodError
 
@@ -28,6 +28,15 @@ _FORMATS = ("onnx", "skops", "callable", "pickle", "joblib")
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--label", help="A name that sorts, such as v1.0. Vague ones (latest, final) are refused.")
 @click.option("--data", metavar="PATH", help="The training data: a file or a folder.")
+@click.option(
+    "--reference",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What drift is measured from: a .csv or .parquet with the inputs that it was trained on.",
+)
+@click.option(
+    "--without", metavar="COLUMN", multiple=True, help="A column of FILE that is no input. Repeatable."
+)
 @click.option(
     "--needs",
     metavar="SOURCE",
@@ -57,6 +66,8 @@ def register(
     *,
     label: str | None,
     data: str | None,
+    reference: Path | None,
+    without: tuple[str, ...],
     needs: tuple[str, ...],
     metrics: tuple[str, ...],
     kind: str | None,
@@ -66,13 +77,18 @@ def register(
 ) -> None:
     """Make ARTIFACT the next version of MODEL. Nothing becomes live by this. Needs no server.
 
-    A file lastgood.yaml beside ARTIFACT, or in its folder, says which columns of live data the version reads.
+    A file lastgood.yaml beside ARTIFACT, or in its folder, says which columns of live data the version reads, and may name
+    its reference.
     """
     from lastgood.control.registry import Draft
 
     if not artifact.exists():
         raise LastgoodError(
             Code.INVALID, f"There is no file or folder {artifact}.", "Give the path of the model's artifact."
+        )
+    if without and reference is None:
+        raise LastgoodError(
+            Code.INVALID, "--without is of a reference, and none is given.", "Add: --reference train.parquet"
         )
     repeated = (*(("metric", one) for one in metrics), *(("data source", one) for one in needs))
     for what, text in (("data's path", data), ("factory", factory), *repeated):
@@ -87,6 +103,8 @@ def register(
         data=data,
         metrics=dict(_metric(text) for text in metrics),
         needs=needs,
+        reference=reference,
+        without=without,
         golden=() if golden is None else _golden(golden),
         actor=session.actor,
     )
@@ -240,6 +258,10 @@ def _sentences(found: "Registered", twins: list[str]) -> list[Any]:
             f"{source} ({_extent(schema)})" for source, schema in sorted(version.needs.items())
         )
         lines.append(f"Its data contract: {listed}.")
+    if version.reference is not None:
+        lines.append(
+            f"Its reference: {reference_told(version.reference.rows, len(version.reference.features))}."
+        )
     if twins:
         lines.append(f"These are the same bytes as version {', '.join(twins)}.")
     if found.failed:

@@ -80,3 +80,8 @@ def labels_awaited(finding: Mapping[str, Any]) -> str:
     """Say how many predictions of each arm have no label yet; nothing for a guardrail that needs none."""
     pending = finding.get("pending") or {}
     return " and ".join(f"{number} {arm}" for arm, number in pending.items())
+
+
+def reference_told(rows: int, features: int) -> str:
+    """Say how large a training reference is."""
+    return f"{rows} {'row' if rows == 1 else 'rows'}, {features} {'feature' if features == 1 else 'features'}"

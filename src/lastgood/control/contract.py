@@ -1,5 +1,6 @@
 """The data contract of a version that is being registered: what a person asks to be seen, and what a file beside it says."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,8 +20,9 @@ def read_contract(
 
     :raises LastgoodError: ``invalid`` for a file that cannot be used or does not fit, or as ``schema`` does.
     """
-    file = _read_file(artifact)
-    if file is None and not asked:
+    place = _place(artifact)
+    file = None if place is None else _read_file(place)
+    if (file is None or not file.has_needs) and not asked:
         return None
     needs = {} if file is None else dict(file.needs)
     for source in dict.fromkeys(asked):
@@ -32,13 +34,35 @@ def read_contract(
     return needs
 
 
-def _read_file(artifact: Path) -> DataFile | None:
-    """Read the file in the artifact's folder, or else the one beside the artifact."""
+def reference_beside(artifact: Path) -> tuple[Path, tuple[str, ...]] | None:
+    """Return the file that the version was trained on, as the file beside the artifact names it, and the columns to leave out.
+
+    :raises LastgoodError: ``invalid`` for a file that cannot be used, or names one that is not in its own folder: an artifact
+        that comes from elsewhere must not choose what is read here.
+    """
+    place = _place(artifact)
+    file = None if place is None else _read_file(place)
+    if place is None or file is None or file.reference is None:
+        return None
+    named = place.parent / file.reference.file
+    if not Path(os.path.realpath(named)).is_relative_to(place.parent):
+        raise file.outside()
+    return _shown(named), file.reference.without
+
+
+def _place(artifact: Path) -> Path | None:
+    """Return the file in the artifact's folder, or else the one beside the artifact; None where there is neither."""
     whole = artifact.resolve()
     folders = (whole, whole.parent) if whole.is_dir() else (whole.parent,)
-    path = next((folder / DATA_FILE for folder in folders if (folder / DATA_FILE).exists()), None)
-    if path is None:
-        return None
+    return next((folder / DATA_FILE for folder in folders if (folder / DATA_FILE).exists()), None)
+
+
+def _shown(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _read_file(path: Path) -> DataFile:
     try:
         if not path.is_file():
             raise LastgoodError(Code.INVALID, f"{path} is not a file.", "Rename it, or make it a file.")
@@ -51,6 +75,4 @@ def _read_file(artifact: Path) -> DataFile | None:
         raise LastgoodError(
             Code.STORAGE, f"{path} cannot be read: {why}.", "Check its permissions."
         ) from None
-    here = Path.cwd()
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return parse_data_file(text, source=str(shown))
+    return parse_data_file(text, source=str(_shown(path)))

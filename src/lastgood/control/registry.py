@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 
 from lastgood.control.contract import read_contract
+from lastgood.control.reference_file import OpenTable, reference_of
 from lastgood.control.version_facts import facts_of
 from lastgood.domain.data_file import contract_differences
 from lastgood.domain.deployment import Failure
 from lastgood.domain.event import EventDraft
 from lastgood.domain.golden import Golden
+from lastgood.domain.sketch import Reference
 from lastgood.domain.snapshot import Schema
 from lastgood.domain.version import (
     DataReference,
@@ -45,7 +47,8 @@ _PACKAGES = {
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says of a version when registering it. ``signature`` None asks the artifact itself.
 
-    ``needs`` are data sources whose schema of today becomes part of the version's data contract.
+    ``needs`` are data sources whose schema of today becomes part of the version's data contract. ``reference`` is the
+    file that drift is measured from, read without the columns ``without``.
     """
 
     model: str
@@ -58,6 +61,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     golden: tuple[Golden, ...] = ()
     needs: tuple[str, ...] = ()
+    reference: Path | None = None
+    without: tuple[str, ...] = ()
     actor: str = ""
 
 
@@ -81,6 +86,7 @@ class Registry:
         inspect: Callable[[Path, Format, str | None], Signature | None],
         git_state: Callable[[Path], GitState | None],
         schema: Callable[[str], Schema],
+        open_table: OpenTable,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._versions = versions
@@ -88,12 +94,13 @@ class Registry:
         self._inspect = inspect
         self._git_state = git_state
         self._schema = schema
+        self._open_table = open_table
         self._now = now
 
     def register(self, draft: Draft) -> Registered:
         """Make an immutable version; the same bytes under the same label are the version that is there.
 
-        :raises LastgoodError: ``invalid`` for a bad name, label, artifact, metric or data contract, ``conflict`` when
+        :raises LastgoodError: ``invalid`` for a bad name, label, artifact, metric, data contract or reference, ``conflict`` when
             the label belongs to other bytes or the version to other facts, ``storage`` when the disk is full; or what
             a source that is needed says.
         """
@@ -184,6 +191,7 @@ class Registry:
                 ("signature", draft.signature is not None and draft.signature != known.signature),
                 ("format", draft.format is not known.format),
                 ("golden requests", bool(draft.golden) and draft.golden != known.golden),
+                ("reference", self._reference(draft, known.signature) not in (None, known.reference)),
             )
             if differs
         ]
@@ -200,7 +208,8 @@ class Registry:
 
     def _describe(self, draft: Draft, needs: dict[str, Schema]) -> Version:
         signature = draft.signature or self._inspect(draft.artifact, draft.format, draft.factory)
-        data = None if draft.data is None else _reference(draft.data)
+        data = None if draft.data is None else _data(draft.data)
+        reference = self._reference(draft, signature)
         digest, size = self._blobs.put(draft.artifact)
         return Version(
             model=draft.model,
@@ -215,11 +224,16 @@ class Registry:
             git=self._git_state(draft.artifact.resolve().parent),
             metrics=dict(draft.metrics),
             golden=draft.golden,
+            reference=reference,
             dependencies=_dependencies(draft.format),
             needs=needs,
             created_at=self._now(),
             created_by=draft.actor or getpass.getuser(),
         )
+
+    def _reference(self, draft: Draft, signature: Signature | None) -> Reference | None:
+        file = (draft.reference, draft.without)
+        return reference_of(draft.artifact, *file, signature=signature, open_table=self._open_table)
 
     def _event(self, version: Version) -> EventDraft:
         return EventDraft(
@@ -232,6 +246,7 @@ class Registry:
                 "digest": version.digest,
                 "metrics": version.metrics,
                 "needs": {source: schema.id for source, schema in version.needs.items()},
+                **({} if version.reference is None else {"reference": version.reference.rows}),
             },
         )
 
@@ -257,7 +272,7 @@ class Registry:
         )
 
 
-def _reference(data: Path | str) -> DataReference:
+def _data(data: Path | str) -> DataReference:
     """Read a training-data reference: a local file or folder is digested, and a CSV's rows counted."""
     path = Path(data)
     if not path.exists():

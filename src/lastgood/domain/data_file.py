@@ -1,4 +1,4 @@
-"""A version's data contract as a person writes it: ``lastgood.yaml`` beside the artifact, or in its folder.
+"""A version's data contract and training reference as a person writes them: ``lastgood.yaml`` beside the artifact, or in its folder.
 
 ::
 
@@ -6,28 +6,48 @@
       features:                                # a table [data.features] of lastgood.toml
         tables:
           customers: {id: integer, age: integer}   # the columns that the version reads, with their types
+    reference: train.parquet                   # what it was trained on, which drift is measured from
+    without: [label]                           # columns of that file that are no input
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lastgood.domain.placed_yaml import Placed, read_placed_yaml
 from lastgood.domain.snapshot import Column, Schema, misfits, schema_of
+from lastgood.errors import LastgoodError
 
 DATA_FILE: Final = "lastgood.yaml"
 SOURCE_NAME_PATTERN: Final = "^[a-z0-9_]{1,40}$"
 SOURCE_NAME_HINT: Final = "A source is named by 1 to 40 small letters, digits and underscores."
+_KEYS: Final = ("data", "reference", "without")
 _SOURCE_NAME: Final = re.compile(SOURCE_NAME_PATTERN)
 _TABLE_HINT: Final = "Write its columns and their types: {id: integer, age: integer}."
 
 
+class ReferenceFile(NamedTuple):
+    """The file that a version was trained on, as it is written, and the columns of it that are no input."""
+
+    file: str
+    without: tuple[str, ...] = ()
+
+
 class DataFile:
-    """What the file says a version needs, by source, and where it says so."""
+    """What the file says a version needs, by source, what it was trained on, and where it says so."""
 
     def __init__(self, placed: Placed) -> None:
         self._placed = placed
-        self.needs = _needs(placed)
+        _check_keys(placed)
+        self.has_needs = "data" in placed.value
+        self.needs = _needs(placed) if self.has_needs else {}
+        self.reference = _reference(placed)
+
+    def outside(self) -> LastgoodError:
+        """Return the refusal of a reference that lies elsewhere."""
+        message = "The reference is not in the folder of this file."
+        next_step = "Put it there, or name it to 'lastgood register' with --reference."
+        return self._placed.refusal("$.reference", message, next_step)
 
     def check_fits(self, source: str, live: Schema) -> None:
         """Refuse a contract that the live data of today does not fulfil.
@@ -94,8 +114,30 @@ def _parts(needs: Mapping[str, Schema]) -> dict[tuple[str, ...], str]:
     return parts
 
 
+def _check_keys(placed: Placed) -> None:
+    for key in placed.value:
+        if key not in _KEYS:
+            message, next_step = f"The key {key!r} is not known.", f"Known here: {', '.join(_KEYS)}."
+            raise placed.refusal(f"$.{key}", message, next_step, at_key=True)
+    if "data" not in placed.value and "reference" not in placed.value:
+        raise placed.refusal("$", "The key 'data' is missing.", "Write what the version reads under 'data:'.")
+
+
+def _reference(placed: Placed) -> ReferenceFile | None:
+    file, without = placed.value.get("reference"), placed.value.get("without", [])
+    if "reference" in placed.value and not (isinstance(file, str) and file and file.isprintable()):
+        raise placed.refusal("$.reference", "'reference' names no file.", "Write: reference: train.parquet")
+    if not isinstance(without, list) or not all(isinstance(one, str) for one in without):
+        message = "'without' is not a list of columns."
+        raise placed.refusal("$.without", message, "Write: without: [label]")
+    if without and file is None:
+        message = "'without' is of a reference, and there is none."
+        raise placed.refusal("$.without", message, "Write: reference: train.parquet", at_key=True)
+    return None if file is None else ReferenceFile(file, tuple(without))
+
+
 def _needs(placed: Placed) -> dict[str, Schema]:
-    data = _only(placed, placed.value, "$", "data", "Write what the version reads under 'data:'.")
+    data = placed.value["data"]
     found = {}
     for source, given in _mapping(placed, data, "$.data", "Name each source and its tables.").items():
         path = f"$.data.{source}"

@@ -155,8 +155,8 @@ class SketchRow(msgspec.Struct, frozen=True, kw_only=True):
     """Sketches of some requests that one version answered for one arm, as the prediction log keeps them.
 
     ``seq`` grows from row to row, ``at`` is when the last of the requests came (epoch seconds), ``rows`` how many rows they
-    had. ``release``, ``stage`` and ``arm`` are None where no release counted them. ``inputs`` and ``outputs`` are by
-    column; answers that stable gave for a candidate are in neither arm's outputs.
+    had. ``release``, ``stage`` and ``arm`` are None where no release counted them; such have no ``inputs``. ``inputs`` and
+    ``outputs`` are by column; answers that stable gave for a candidate are in neither arm's outputs.
     """
 
     seq: int

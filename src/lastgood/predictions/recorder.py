@@ -17,7 +17,7 @@ from lastgood.predictions.input_rows import slices_of
 from lastgood.predictions.labels import drop_labels
 from lastgood.predictions.log import Position, PredictionLog
 from lastgood.predictions.sketcher import Sketcher
-from lastgood.predictions.sketches import drop_sketches
+from lastgood.predictions.sketches import KEPT_SECONDS, drop_sketches
 from lastgood.wire.predictions import Frame, Record, read_segment, segments
 
 _PORTION_BYTES: Final = 2 * 1024 * 1024
@@ -56,8 +56,7 @@ class Recorder:
             more = self._take(now)
             self._sketcher.flush(now)
             if abs(now - self._dropped_at) >= _DROP_SECONDS:
-                before = (now if believed is None else believed) - self._keep_seconds
-                if not self._drop(before):
+                if not self._drop(now if believed is None else believed):
                     self._dropped_at = now
                 else:
                     more = True
@@ -74,12 +73,13 @@ class Recorder:
         except LastgoodError as error:
             self._fail(error)
 
-    def _drop(self, before: float) -> bool:
-        """Drop some of what is from before ``before`` or over a bound; return whether there may be more."""
+    def _drop(self, now: float) -> bool:
+        """Drop some of what is too old at ``now`` or over a bound; return whether there may be more."""
+        before = now - self._keep_seconds
         return bool(
             self._log.drop(before, self._bytes_max)
             or drop_labels(self._log, before)
-            or drop_sketches(self._log, before, self._bytes_max)
+            or drop_sketches(self._log, max(before, now - KEPT_SECONDS), self._bytes_max)
         )
 
     def _fail(self, error: Exception) -> None:

@@ -130,7 +130,9 @@ def _take(batches: dict[_Key, _Batch], record: Record, at: float) -> None:
     """Take a request's values for the arm that it was meant for, and its copy's for the other one."""
     deployment, _, version, _ = record.who
     release, stage, arm = record.arm or (None, None, None)
-    inputs = {} if record.inputs is None else columns_of(record.inputs)
+    inputs = (
+        {} if record.inputs is None or arm is None else columns_of(record.inputs)
+    )  # of no release: for nobody
     answers = []
     if _is_good(record.status):
         answer = None if record.fallback else record.answer  # the arm's own version did not answer it

@@ -13,6 +13,9 @@ from lastgood.predictions.log import PredictionLog
 ROWS_MAX: Final = 100_000
 """Rows that are kept; the oldest go first."""
 
+KEPT_SECONDS: Final = 172_800.0
+"""How long rows are kept at most: they are read within seconds, or a day later, and may hold texts of callers."""
+
 _DAY: Final = 86_400.0
 _BYTES_PART: Final = 10  # of the log's largest size, for all sketches together
 _DROP_ROWS: Final = 20
