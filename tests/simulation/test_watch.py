@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from world import World
 
+from lastgood.cli.evidence import evidence_rows
 from lastgood.cli.progress import block
+from lastgood.cli.release_page import render
 from lastgood.domain.kpi import Outcome
 from lastgood.domain.plan import Plan
 from lastgood.domain.plan_file import parse_plan
@@ -160,8 +162,14 @@ def test_recall_that_falls_for_both_holds_and_says_why(world: World) -> None:
     assert 0.3 < finding.numbers["helps"]["candidate_wrong"] < 0.5
     view = world.views.release(release.id)
     assert (view.hold, view.waiting) == ("world", held.hold.message)
-    lines = block(msgspec.to_builtins(view))
-    assert f"  {held.hold.message}" in lines
+    plain = msgspec.to_builtins(view)
+    assert f"  {held.hold.message}" in block(plain)
+    (shown,) = [one for one in plain["findings"] if one["guardrail"] == "recall"]
+    rows = dict(evidence_rows(shown, plain["baseline"]))
+    assert rows["Would going back help?"].startswith("no: it does as badly; wrong there: ")
+    assert rows["change, the steps"].startswith("alarm: at ")
+    page = render(msgspec.to_builtins(world.hindsight.report(release.id)), as_html=True)
+    assert "Would going back help?" in page
 
     world.turn(20 * 3600.0)
     assert world.release(release.id).phase is Phase.WATCHING, "it does not end by itself while it is held"

@@ -8,6 +8,7 @@ from lastgood.analysis import sentences
 from lastgood.cli.drift_words import METRICS, drift_rows
 from lastgood.cli.output import grid, styled
 from lastgood.cli.slice_words import worst_told
+from lastgood.cli.watch_words import QUESTION, going_back, pair_rows
 from lastgood.cli.wording import labels_awaited, verdict_style
 
 
@@ -76,7 +77,9 @@ def evidence_rows(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> li
     if difference is not None:
         name = "difference" if "value" not in numbers["candidate"] else "difference of wrong rows"
         rows.append((name, _difference(difference)))
-    rows += _bets(numbers)
+    rows += [*_bets(numbers), *pair_rows(numbers)]
+    if answer := going_back(finding):
+        rows.append((QUESTION, answer))
     if worst := worst_told(finding):
         rows.append(("slices", worst))
     if numbers.get("minimum") is not None:
