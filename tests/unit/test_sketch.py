@@ -11,6 +11,7 @@ from lastgood.domain.sketch import (
     BUCKETS_MAX,
     TEXT_CHARACTERS_MAX,
     TEXTS_MAX,
+    Feature,
     Sketch,
     bucket_of,
     middle_of,
@@ -102,3 +103,10 @@ def test_texts_are_bounded_in_number_and_length() -> None:
     twice = found.plus(sketch_of(f"other {number}" for number in range(1_000)))
     assert (len(twice.texts), twice.count) == (TEXTS_MAX, 101_000)
     assert max(map(len, twice.texts)) == TEXT_CHARACTERS_MAX
+
+
+def test_a_feature_is_found_by_whatever_requests_call_it() -> None:
+    """A place of a matrix has its own name, its column's in a table, and the unnamed one; a plain feature has its own."""
+    assert Feature(name="x[3]", title="age").names == ("x[3]", "age", "input[3]")
+    assert Feature(name="input[3]").names == ("input[3]",)
+    assert Feature(name="age").names == ("age",)

@@ -105,9 +105,9 @@ class _Counter:
             asked = "candidate" if stage == self._plan.pair_stage else "stable"
             rows = [row for row in rows if row.arm == asked]
         counted = {
-            name: drift_bins.binned(feature, _sum(row.inputs[name] for row in rows if name in row.inputs))
+            name: drift_bins.binned(feature, _sum(found))
             for name, feature in self._reference.items()
-            if any(name in row.inputs for row in rows)
+            if (found := [row.inputs[own] for row in rows for own in feature.names if own in row.inputs])
         }
         return msgspec.structs.replace(
             drift, inputs=counted, rows=sum(row.rows for row in rows if row.inputs)

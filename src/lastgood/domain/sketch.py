@@ -10,6 +10,9 @@ from typing import Final
 
 import msgspec
 
+UNNAMED: Final = "input"
+"""What an input is called where a request does not name it, which only a model with one input may be sent."""
+
 BUCKETS_PER_OCTAVE: Final = 16
 TEXTS_MAX: Final = 200
 """Different texts of one feature that are told apart."""
@@ -137,6 +140,13 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     def categorical(self) -> bool:
         """Whether it is told apart by classes."""
         return bool(self.values)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What requests may call it: its name, that of a table's column, and for a place of a matrix the unnamed one."""
+        bracket = self.name.rfind("[")
+        unnamed = UNNAMED + self.name[bracket:] if bracket >= 0 else self.name
+        return tuple(dict.fromkeys((self.name, self.shown, unnamed)))
 
     @property
     def shown(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lastgood.domain.kpi import slice_text
-from lastgood.domain.sketch import FEATURES_MAX
+from lastgood.domain.sketch import FEATURES_MAX, UNNAMED
 
 ROWS_MAX: Final = 1_000
 """Rows of one request that are looked at as values."""
@@ -21,7 +21,6 @@ ROWS_MAX: Final = 1_000
 SLICED_ROWS_MAX: Final = 10_000
 """Rows of one request that are told apart."""
 
-UNNAMED: Final = "input"
 _PLACED: Final = re.compile(r"(.*)\[(\d{1,9})\]", re.DOTALL)
 
 
