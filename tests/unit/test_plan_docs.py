@@ -116,24 +116,26 @@ def test_the_yaml_on_the_reference_page_is_accepted():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_example_plans_are_accepted(path):
-    """Each file in examples/plans is a plan of the strategy, with the rule or with the data, that it is named for."""
+    """Each file in examples/plans is a plan of the strategy, the rule, the shadow or the data that it is named for."""
     plan = parse_plan(path.read_text(encoding="utf-8"), source=path.name)
     assert (plan.data is not None) == (path.stem == "with-data")
     assert any(one.kpi is not None for one in plan.guardrails) == (path.stem == "kpis")
-    if path.stem in ("with-data", "kpis"):
+    assert plan.shadows == (path.stem == "shadow")
+    if path.stem in ("with-data", "kpis", "shadow"):
         return
     named = plan.promote_when if path.stem == "proven" else plan.strategy
     assert named.value == path.stem.replace("-", "_")
 
 
 def test_there_is_an_example_of_every_strategy():
-    """Canary, blue-green and all at once each have a file to start from, and so have labels, promotion by proof and data."""
+    """Canary, blue-green and all at once each have a file to start from, and so have labels, proof, shadows and data."""
     names = [
         "all-at-once.yaml",
         "blue-green.yaml",
         "canary.yaml",
         "kpis.yaml",
         "proven.yaml",
+        "shadow.yaml",
         "with-data.yaml",
     ]
     assert [path.name for path in EXAMPLES] == names

@@ -58,7 +58,7 @@ def in_words(plan: "Plan") -> "list[RenderableType]":
     lines += _rates(plan)
     lines += _promotion(plan)
     lines.append(
-        f"Not promoted {duration(plan.deadline)} after its first step: {_AFTER[plan.on_deadline.value]}"
+        f"Not promoted {duration(plan.deadline)} after {_first(plan)}: {_AFTER[plan.on_deadline.value]}"
     )
     for channel in plan.notify:
         lines.append(f"Tells {channel.webhook or ' '.join(channel.command or ())}.")
@@ -84,6 +84,11 @@ def _step(step: "Step") -> str:
     if step.samples:
         needs.append(f"{'until' if not needs else 'and until'} {answered}")
     return f"{text} {' '.join(needs)}.".replace(" .", ".")
+
+
+def _first(plan: "Plan") -> str:
+    """Say when the deadline begins."""
+    return "its shadow ended" if any(map(plan.stands_at, range(len(plan.steps)))) else "its first step"
 
 
 def _watch_copies(plan: "Plan") -> str:

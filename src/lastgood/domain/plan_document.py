@@ -217,8 +217,8 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     watch: Annotated[
         Duration | None,
         means(
-            "How long health and every 'max' are judged after promotion, with the way back kept open. Comparisons end "
-            "with the promotion: nothing serves beside it any more.",
+            "How long the promoted version is judged, with the way back kept open: by health, by every 'max', and beside "
+            "the version before on the copies of 'watch_shadow'.",
             "10m",
             "1h",
         ),
