@@ -1,6 +1,7 @@
 """``plan lint`` and ``plan check`` on a real project without a server."""
 
 import json
+import sqlite3
 import time
 from pathlib import Path
 
@@ -348,3 +349,28 @@ def test_check_says_every_rule_of_the_example_of_proof_in_words(project):
     ):
         assert said in done.stdout
     assert "  timeouts: the candidate's" not in done.stdout.partition("Proven means")[2]
+
+
+@pytest.mark.slow
+def test_measure_asks_each_custom_metric_once(project, tmp_path):
+    """What is there, what is not, and what cannot be asked, about the stable version in both places; exit 1 for the last."""
+    guardrails = "\n".join(
+        f"  - {{metric: custom, name: {name}, source: {{sql: '{statement}', url: 'sqlite:///shop.db'}}, {more}}}"
+        for name, statement, more in (
+            ("rate", "SELECT rate FROM answers WHERE version = :candidate", "max: 0.5"),
+            ("none", "SELECT rate FROM answers WHERE version = 99", "max: 1"),
+            ("wrong", "SELECT rate FROM ordres", "max: 1"),
+        )
+    )
+    (tmp_path / "custom.yaml").write_text(f"guardrails:\n{guardrails}\n")
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        shop.execute("CREATE TABLE answers (version, rate)")
+        shop.execute("INSERT INTO answers VALUES (2, 0.75)")
+    shop.close()
+    done = run("plan", "measure", "custom.yaml", "--deployment", "churn", "--json")
+    told = {one["guardrail"]: one["says"] for one in json.loads(done.stdout)["measured"]}
+    assert done.exit_code == 1
+    assert told["rate"] == "0.75: out of bounds"
+    assert told["none"] == "no data: the plan says hold"
+    assert "no such table: ordres" in told["wrong"]
+    assert run("plan", "measure", "plan.yaml", "--deployment", "churn").exit_code != 0

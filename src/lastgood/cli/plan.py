@@ -10,6 +10,7 @@ from lastgood.cli import lint_words
 from lastgood.cli.command import command
 from lastgood.cli.output import styled
 from lastgood.cli.plan_explain import explain
+from lastgood.cli.plan_measure import measure
 from lastgood.cli.plan_words import in_words
 from lastgood.cli.releases import read_plan
 from lastgood.cli.session import Session
@@ -145,7 +146,7 @@ def _warning(trap: "Trap") -> str:
     return f"Warning: {trap.sentence} {trap.next}"
 
 
-for _command in (check, explain, lint, schema):
+for _command in (check, explain, lint, measure, schema):
     plan.add_command(_command)
 
 COMMANDS = (plan,)
