@@ -6,7 +6,9 @@ import msgspec
 import pytest
 from world import PLAN, Crash, World
 
+from lastgood.cli.release_page import render
 from lastgood.domain.plan import Step, StepKind
+from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.release import Phase
 from lastgood.domain.route import Route
 from lastgood.errors import Code, LastgoodError
@@ -231,3 +233,79 @@ def test_a_crash_in_a_shadow_step_ends_the_same(world: World, failing: bool) -> 
                 again.restart()
                 _story(again, failing=failing)
             assert _end(again) == expected, (point, visit)
+
+
+def test_copies_end_while_a_release_cannot_be_driven_and_begin_again_after(world: World) -> None:
+    """They cost no other deployment its lease, end when the trouble lasts, and a standing shadow outlives it."""
+    world.start("v1.1", plan=STANDING)
+    world.turn()
+    situation = world.observer.situation
+
+    def fail(*_: object, **__: object) -> object:
+        raise ValueError("it cannot be looked at")
+
+    world.observer.situation = fail  # type: ignore[method-assign,assignment]
+    world.router.lease = 0.0
+    world.turn(1.0)
+    assert (list(world.controller.trouble), world.router.lease) == (["churn"], 5.0)
+    assert _route(world).shadow is not None
+
+    world.controller._lease_seconds = -1.0
+    world.turn(1.0)
+    assert _route(world).shadow is None
+    world.controller._lease_seconds = 5.0
+
+    world.observer.situation = situation  # type: ignore[method-assign]
+    before = world.router.page.generation
+    world.turn(1.0)
+    assert _route(world).shadow is not None
+    after = world.router.page.generation
+    assert after > before
+    world.turn(1.0)
+    assert world.router.page.generation == after, "once is enough"
+
+
+def test_a_plan_tells_gateways_which_columns_tell_requests_apart(world: World) -> None:
+    """The columns of the guardrails' slices are in the route while anything is counted, and in none before or after."""
+    labelled = parse_plan(
+        "steps:\n  - {shadow: 10%, for: 10s, samples: 50}\n  - {weight: 10%, for: 10s, samples: 50}\n"
+        "guardrails:\n  - {metric: errors}\n"
+        "  - {metric: accuracy, slices: [country, device], on_fail: alert, no_data: ignore}\n"
+        "  - {metric: recall, positive: 1, slices: [country], on_fail: alert, no_data: ignore}\n"
+        "watch: 5s\n"
+    )
+    seen = {Phase.SUCCEEDED: _route(world).columns}
+    release = world.start("v1.1", plan=labelled)
+    for _ in range(20):
+        world.turn(11.0)
+        now = world.release(release.id)
+        seen[now.phase] = _route(world).columns
+        if now.terminal:
+            break
+        world.reports.feed(release.id, max(now.plan.stage_at(now.step), 0), (100, 0), (100, 0))
+    columns = ("country", "device")
+    assert seen == {
+        Phase.SUCCEEDED: (),
+        Phase.SHADOWING: columns,
+        Phase.PROGRESSING: columns,
+        Phase.WATCHING: columns,
+    }
+
+
+def test_pairs_are_replayed_where_another_plan_has_its_copies(world: World) -> None:
+    """Strata of a shadow step are those of the nearest step with copies, or of any step where there is none."""
+    release = world.start("v1.1", plan=COPIED)
+    for _ in range(20):
+        world.turn(1.0)
+        if world.release(release.id).terminal:
+            break
+        world.reports.feed(release.id, 0, (20, 6), (20, 0))
+    pause = Step(kind=StepKind.PAUSE, duration=1.0)
+    later = msgspec.structs.replace(PLAN, steps=(pause, SHADOW, *PLAN.steps))
+    for plan, stage in ((COPIED, 0), (later, 1), (PLAN, 0)):
+        found = world.hindsight.replay(release.id, plan)
+        assert (found.rolled_back, found.turns[-1].stage) == (True, stage)
+    (stage,) = world.hindsight.report(release.id).traces.stages
+    assert (stage.stage, stage.pairs, stage.candidate) == (0, True, stage.stable)
+    page = render(msgspec.to_builtins(world.hindsight.report(release.id)), as_html=False)
+    assert "| step 1, copies |" in page

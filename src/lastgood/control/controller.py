@@ -65,6 +65,7 @@ class Controller:
         self._thread: threading.Thread | None = None
         self._known: dict[str, tuple[int, Release]] = {}
         self._troubled: dict[str, tuple[str, float]] = {}
+        self._withdrawn: set[str] = set()
         self.trouble: dict[str, str] = {}
         self.last_turn = 0.0
 
@@ -114,6 +115,10 @@ class Controller:
         for name in troubled:
             if now - troubled[name][1] > self._lease_seconds:
                 self._executor.withdraw(name)
+                self._withdrawn.add(name)
+        for name in self._withdrawn - troubled.keys():
+            self._withdrawn.discard(name)
+            self._executor.follow_again(name)
         if not unsafe:
             self._router.renew_lease(self._lease_seconds)
         self.last_turn = now

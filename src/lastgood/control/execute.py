@@ -103,8 +103,7 @@ class Executor:
             if move.event is None
             else release.after(move.event, now, **changes)
         )
-        begun = release.id == 0
-        if begun:
+        if release.id == 0:
             after = msgspec.structs.replace(after, revision=0)
         stable = deployment.stable if move.stable is None else move.stable
         changed = msgspec.structs.replace(
@@ -186,6 +185,13 @@ class Executor:
                 self._base = self._above_the_page()
                 self._publish()
 
+    def follow_again(self, name: str) -> None:
+        """Make the route of a deployment that was withdrawn say what the store says: it can be controlled again."""
+        with self._lock:
+            self._followed.pop(name, None)
+            self._base = self._above_the_page()
+            self._reconcile()
+
     def splits(self, name: str) -> bool:
         """Whether the route of ``name`` has a candidate now."""
         route = self._routes.get(name)
@@ -258,10 +264,6 @@ class Executor:
     def channels_of(self, plan: Plan | None) -> tuple[Channel, ...]:
         """Return where news goes that no release under way tells: the settings' channels and those of ``plan``."""
         return (*self._channels, *(() if plan is None else plan.notify))
-
-    def gateways(self) -> int:
-        """Return how many gateway workers live."""
-        return len(self.workers())
 
     def workers(self) -> list[WorkerAck]:
         """Return the gateway workers that live, with what each obeys."""

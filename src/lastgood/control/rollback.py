@@ -264,7 +264,7 @@ class Rollback:
             left_label=left.label,
             release=release.id,
             failed=release.blame,
-            gateways=self._executor.gateways(),
+            gateways=len(self._executor.workers()),
             published_ms=round(published, 3),
             verified_ms=round(verified, 3),
         )
