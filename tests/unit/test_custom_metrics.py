@@ -1,7 +1,9 @@
 """Custom metrics: what a plan may say, what an answer says, whom it may ask, and what evidence makes of it."""
 
 import math
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -310,3 +312,11 @@ def test_nothing_is_passed_before_anything_was_measured() -> None:
 def test_every_metric_of_a_plan_is_read_by_somebody() -> None:
     """A custom guardrail has terms, and only that."""
     assert all((one.custom is not None) == (one.metric is Metric.CUSTOM) for one in COUNTED.guardrails)
+
+
+def test_the_plans_of_the_page_are_accepted() -> None:
+    """Whoever copies one has a plan, and each kind of source has one."""
+    page = (Path(__file__).parents[2] / "docs" / "custom-metrics.md").read_text(encoding="utf-8")
+    found = [parse_plan(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    kinds = {one.custom.kind for each in found for one in each.guardrails if one.custom is not None}
+    assert kinds == set(SourceKind)
