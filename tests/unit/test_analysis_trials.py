@@ -13,14 +13,15 @@ from lastgood.analysis.record import read
 from lastgood.analysis.strata import collect
 from lastgood.analysis.trials import Trials, by_key, by_request
 from lastgood.domain.change import Evidence
-from lastgood.domain.plan import Guardrail, Metric, Plan
+from lastgood.domain.plan import Guardrail, Metric, Plan, Step, StepKind
 from lastgood.domain.traffic import ArmCounts, Baseline, Counter, Firsts, StageCounts, Units
 
 PLAN = Plan(
+    steps=(Step(kind=StepKind.WEIGHT, weight=1_000), Step(kind=StepKind.WEIGHT, weight=2_500)),
     guardrails=(
         Guardrail(name="errors", metric=Metric.ERRORS, share=0.5),
         Guardrail(name="low", metric=Metric.COUNTER, counter="low", share=0.5),
-    )
+    ),
 )
 KEYS = Baseline(units=Units.KEYS)
 

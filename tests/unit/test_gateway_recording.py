@@ -131,6 +131,23 @@ def test_the_first_good_requests_of_each_second_are_sketched(tmp_path: Path) -> 
     assert {record.inputs for record in records if not record.sketched} == {None}
 
 
+def test_a_small_candidate_is_sketched_as_much_as_a_large_stable(tmp_path: Path) -> None:
+    """Each arm has so many of its own, however many the other has before it."""
+    one, ids = recording(tmp_path)
+    one.start()
+    start = time.monotonic_ns()
+    for number in range(100):
+        found = flight(ids, body=b"%d" % number)
+        if number >= 90:
+            found.tally.arm = Role.CANDIDATE
+        one.add(found, start + number)
+    one.stop()
+    assert [number for number, found in enumerate(written(tmp_path)) if found.sketched] == [
+        *range(20),
+        *range(90, 100),
+    ]
+
+
 def test_inputs_that_are_kept_and_sketched_are_for_the_log(tmp_path: Path) -> None:
     """What the settings keep says so, whatever else it is there for; long inputs are there for nothing."""
     one, ids = recording(tmp_path, keep_inputs="all")

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lastgood.domain.deployment import Role
 from lastgood.domain.prediction import ANSWER_BYTES_MAX
 from lastgood.gateway.flight import Flight
 from lastgood.gateway.ids import Ids
@@ -25,7 +26,7 @@ HAND_OVER_SECONDS: Final = 0.1
 SAMPLED: Final = 100
 """One request in so many keeps its inputs where they are sampled."""
 SKETCHED_A_SECOND: Final = 20
-"""So many requests, the first ones of a second that are answered well, are looked at for drift."""
+"""So many requests, the first ones of a second that are answered well, are looked at for drift: of candidates, and of all others."""
 _BATCH_RECORDS_MAX: Final = 16_384
 _BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 _BATCHES_MAX: Final = 4
@@ -39,6 +40,7 @@ _STOP_SECONDS: Final = 3.0
 _SECOND: Final = 1_000_000_000
 _ANSWER, _INPUTS = 12, 13  # the places in a record
 _INFER: Final = Request.INFER
+_CANDIDATE: Final = Role.CANDIDATE
 _encode = msgspec.msgpack.Encoder().encode
 _log: Final = logging.getLogger(__name__)
 _Batch = list[tuple[Any, ...]]
@@ -56,7 +58,7 @@ class Recording:
         self._waiting_max = settings.keep_waiting_predictions_bytes
         self._every = {"none": 0, "sampled": SAMPLED, "all": 1}[settings.keep_inputs]
         self._count = 0
-        self._to_sketch = 0
+        self._to_sketch = [0, 0]  # of all others, and of candidates: a small arm is not lost in a large one
         self._next_second = 0
         self._batch: _Batch = []
         self._bytes = 0
@@ -109,8 +111,8 @@ class Recording:
         )
         if now >= self._next_second:
             self._next_second = now + _SECOND
-            self._to_sketch = SKETCHED_A_SECOND
-        sketched = self._to_sketch > 0 and flight.status == 200
+            self._to_sketch = [SKETCHED_A_SECOND, SKETCHED_A_SECOND]
+        sketched = self._to_sketch[tally.arm is _CANDIDATE] > 0 and flight.status == 200
         if sketched or tally.columns or copy is not None:
             record = self._with_more(record, flight, sketched, tally.columns, copy)
         batch.append(record)
@@ -128,7 +130,7 @@ class Recording:
         inputs = record[_INPUTS]
         keep = inputs is not None
         if sketched:
-            self._to_sketch -= 1
+            self._to_sketch[flight.tally.arm is _CANDIDATE] -= 1
         if not keep and (sketched or columns) and len(flight.body) <= ANSWER_BYTES_MAX:
             inputs = flight.body
             self._bytes += len(inputs)
