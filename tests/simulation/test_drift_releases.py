@@ -89,14 +89,6 @@ def begun(world: World, *guardrails: str) -> tuple[Release, Traffic]:
     return release, Traffic(world, release)
 
 
-def alerts(world: World) -> list[str]:
-    return [
-        one.data["guardrail"]
-        for one in world.journal.events(limit=1000)
-        if one.type == "lastgood.release.alert"
-    ]
-
-
 def test_a_world_that_moves_holds_the_release_and_rolls_nothing_back(world: World) -> None:
     """Both arms get the new customers; the release is held in words, goes on once a person says so, and is promoted."""
     release, traffic = begun(world, "{metric: drift, on_fail: hold}")
@@ -106,7 +98,7 @@ def test_a_world_that_moves_holds_the_release_and_rolls_nothing_back(world: Worl
     held = world.release(release.id)
     assert held.phase is Phase.PAUSED
     assert held.hold is not None
-    assert (held.hold.reason, held.hold.guardrail) == (HoldReason.GUARDRAIL, "drift")
+    assert (held.hold.reason, held.hold.guardrail) == (HoldReason.WORLD, "drift")
     assert "held by drift: monthly_charges moved by" in held.hold.message
     world.commands.resume("churn", actor="ada")
     for _ in range(120):
@@ -143,6 +135,27 @@ def test_drift_that_begins_in_the_watch_is_told(world: World) -> None:
         world.turn(30.0)
     assert world.release(release.id).phase is Phase.WATCHING
     assert world.release(release.id).alerted == ("drift",)
+
+
+def test_drift_in_the_watch_keeps_it_from_ending(world: World) -> None:
+    """With hold the watch waits for a person, and once resumed it ends in its time."""
+    release, traffic = begun(world, "{metric: drift, on_fail: hold}")
+    for _ in range(110):
+        traffic.come()
+        world.turn(30.0)
+        if world.release(release.id).phase is Phase.WATCHING:
+            break
+    for _ in range(90):
+        traffic.come(charges=74.0, arms=("candidate",))
+        world.turn(30.0)
+    held = world.release(release.id)
+    assert held.phase is Phase.WATCHING
+    assert held.hold is not None
+    assert held.hold.reason is HoldReason.WORLD
+    world.commands.resume("churn", actor="ada")
+    world.turn(30.0)
+    assert world.release(release.id).phase is Phase.SUCCEEDED
+    assert world.routed() == "v1.1"
 
 
 def test_a_candidate_that_answers_otherwise_is_found(world: World) -> None:

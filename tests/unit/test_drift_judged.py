@@ -271,6 +271,8 @@ def test_another_plan_can_be_replayed_as_far_as_values_were_counted() -> None:
     assert [one.guardrail for one in failed.turns] == ["drift"]
     wide = plan("{metric: drift, features: [tenure, monthly_charges], distance: 60%}")
     assert not course(wide, BASELINE, strata, release=1, recorded=recorded).turns
+    table = course(recorded, BASELINE, (), release=0, recorded=recorded)
+    assert "a table of outcomes holds no inputs" in table.not_replayed["drift"]
     every = course(plan(DRIFT), BASELINE, strata, release=1, recorded=recorded)
     assert "what the release's own plan looks at alone" in every.not_replayed["drift"]
 

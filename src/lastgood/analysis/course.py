@@ -65,7 +65,7 @@ def course(
     findings: tuple[Finding, ...] = ()
     began = ended = None
     known = _known(plan, baseline)
-    unanswered = _unanswered(plan, recorded)
+    unanswered = _unanswered(plan, recorded) | ({} if release else _untabled(plan))
     own_split = release > 0 and plan.steps == recorded.steps  # else other weights split this traffic
     for stratum in _restaged(strata, plan, recorded):
         began = stratum.closed_at if began is None else began
@@ -157,6 +157,15 @@ def _unanswered(plan: Plan, recorded: Plan) -> dict[str, str]:
         elif one.metric in DRIFTS and not counts_for(recorded, one):
             told[one.name] = "values were counted for what the release's own plan looks at alone"
     return told
+
+
+def _untabled(plan: Plan) -> dict[str, str]:
+    """Return the guardrails that a table of outcomes does not answer, which has no release."""
+    return {
+        one.name: "a table of outcomes holds no inputs, and of outputs only the right and the wrong ones"
+        for one in plan.guardrails
+        if one.metric in DRIFTS
+    }
 
 
 def _asks(guardrail: Guardrail) -> tuple[object, ...]:

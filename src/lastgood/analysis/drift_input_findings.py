@@ -36,6 +36,7 @@ def judged(guardrail: Guardrail, record: DriftRecord, *, told: bool, strata: int
         sentence="",
         no_data=None if record.rows else guardrail.no_data,
         dry_run=guardrail.dry_run,
+        world=verdict is Verdict.FAILED,  # whoever answers gets these inputs
     )
     return _told(finding, guardrail, record, state, why, strata, log) if told else finding
 
