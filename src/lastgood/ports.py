@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.change import Change, Delivery, Evidence, EvidenceStep
 from lastgood.domain.custom import CustomTerms, Reading, Subject
 from lastgood.domain.deployment import Deployment, Failure, StableEntry
 from lastgood.domain.event import AuditEvent, EventDraft
 from lastgood.domain.kpi import Awaited, Cursor, Outcome
-from lastgood.domain.plan import Channel
 from lastgood.domain.release import Release
 from lastgood.domain.replay import Tables
 from lastgood.domain.route import RouteTable

@@ -12,8 +12,8 @@ import msgspec
 from store_samples import Stores, draft, next_of, open_stores, release_of
 
 from lastgood.domain.change import Change
+from lastgood.domain.channel import Channel
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import Channel
 from lastgood.domain.release import Phase
 from lastgood.errors import Code, LastgoodError
 

@@ -24,7 +24,7 @@ from store_samples import (
 )
 
 from lastgood.domain.change import Change
-from lastgood.domain.plan import Channel
+from lastgood.domain.channel import Channel
 from lastgood.domain.release import Event
 
 

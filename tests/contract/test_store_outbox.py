@@ -4,7 +4,7 @@ import pytest
 from store_samples import Stores, deploy, draft, next_of, register_many
 
 from lastgood.domain.change import Change
-from lastgood.domain.plan import Channel
+from lastgood.domain.channel import Channel
 from lastgood.errors import Code, LastgoodError
 from lastgood.store.outbox import KEEP_SENT_SECONDS
 

@@ -19,8 +19,8 @@ from store_samples import (
 )
 
 from lastgood.domain.change import Change
+from lastgood.domain.channel import Channel
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import Channel
 from lastgood.domain.release import Event, Phase, Release
 from lastgood.errors import Code, LastgoodError
 

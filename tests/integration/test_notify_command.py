@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import GENESIS, EventDraft, seal
-from lastgood.domain.plan import Channel
 from lastgood.errors import Code, LastgoodError
 from lastgood.integrations.command import Command, create
 from lastgood.settings import Settings

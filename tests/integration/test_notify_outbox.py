@@ -8,9 +8,9 @@ import pytest
 
 from lastgood.control.outbox import AGE_SECONDS_MAX, ORDERED_TRIES, TRIES_MAX, Dispatcher, delay_before
 from lastgood.domain.change import Change
+from lastgood.domain.channel import Channel
 from lastgood.domain.deployment import Deployment
 from lastgood.domain.event import EventDraft
-from lastgood.domain.plan import Channel
 from lastgood.domain.version import Format, Version
 from lastgood.errors import Code, LastgoodError
 from lastgood.store.migrate import open_store

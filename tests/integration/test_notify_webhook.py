@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import GENESIS, EventDraft, seal
-from lastgood.domain.plan import Channel
 from lastgood.errors import Code, LastgoodError
 from lastgood.integrations.webhook import Webhook, create
 from lastgood.settings import Settings

@@ -10,7 +10,8 @@ from test_data_release import AT_ONCE, DATA, Shop, _plan
 from world import PLAN
 
 from lastgood.control.starting import Order
-from lastgood.domain.plan import Channel, DataPlan, OnRollback, Plan
+from lastgood.domain.channel import Channel
+from lastgood.domain.plan import DataPlan, OnRollback, Plan
 from lastgood.domain.release import HoldReason, Phase
 from lastgood.domain.snapshot import DataStage
 from lastgood.errors import Code, LastgoodError

@@ -11,8 +11,9 @@ from world import PLAN, World
 
 from lastgood.control.drill import FINISHED
 from lastgood.control.readiness_news import LOST, REGAINED
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.plan import Channel, DrillPlan
+from lastgood.domain.plan import DrillPlan
 from lastgood.domain.release import Phase
 from lastgood.store.outbox import SqlOutbox
 

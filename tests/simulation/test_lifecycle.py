@@ -409,7 +409,7 @@ def test_no_way_back_no_way_forward(world: World) -> None:
 
 def test_every_phase_change_queues_one_notification_for_each_channel(world: World) -> None:
     """Settings' channels and the plan's both hear of each change."""
-    from lastgood.domain.plan import Channel
+    from lastgood.domain.channel import Channel
     from lastgood.store.outbox import SqlOutbox
 
     plan = msgspec.structs.replace(PLAN, notify=(Channel(webhook="http://127.0.0.1:9/x"),))

@@ -6,11 +6,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.placed_yaml import MAX_CHARACTERS
 from lastgood.domain.plan import (
     MAX_GUARDRAILS,
     MAX_STEPS,
-    Channel,
     Metric,
     OnDeadline,
     OnFail,

@@ -3,7 +3,8 @@
 import pytest
 
 from lastgood.control.preflight import check_plan_trusted
-from lastgood.domain.plan import Channel, Plan
+from lastgood.domain.channel import Channel
+from lastgood.domain.plan import Plan
 from lastgood.errors import Code, LastgoodError
 from lastgood.settings import NotifySetting, Settings
 

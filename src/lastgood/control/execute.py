@@ -19,9 +19,9 @@ from lastgood.control.record import event_of, failure_of, lifted_by
 from lastgood.control.routes import host_spec, needed_versions, route_for, without_candidate
 from lastgood.control.standby import Standbys
 from lastgood.domain.change import Change
-from lastgood.domain.channel import check_channel
+from lastgood.domain.channel import Channel, check_channel
 from lastgood.domain.deployment import Deployment
-from lastgood.domain.plan import Channel, Plan
+from lastgood.domain.plan import Plan
 from lastgood.domain.release import Event, Kind, Release
 from lastgood.domain.route import Route, RouteTable
 from lastgood.domain.version import Version

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from lastgood.domain.change import Delivery
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.plan import Channel
 from lastgood.errors import Code, LastgoodError
 from lastgood.ports import Notifier, Outbox
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.deployment import Deployment, Failure
 from lastgood.domain.event import EventDraft
-from lastgood.domain.plan import Channel
 from lastgood.domain.release import Release
 from lastgood.domain.snapshot import Kept
 from lastgood.domain.traffic import Stratum

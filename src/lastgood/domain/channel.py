@@ -5,11 +5,23 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from lastgood.domain.plan import Channel
+import msgspec
+
 from lastgood.errors import Code, LastgoodError
 
 REFERENCE_PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
 _REFERENCE: Final = re.compile(REFERENCE_PATTERN, re.ASCII)
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """Where notifications go: a ``webhook`` URL or a ``command``.
+
+    ``secret`` refers to the signing key (``env:NAME`` or ``file:PATH``); it is never the key itself.
+    """
+
+    webhook: str | None = None
+    command: tuple[str, ...] | None = None
+    secret: str | None = None
 
 
 def check_channel(

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.custom import CustomTerms
 from lastgood.domain.drift import DriftTerms
 from lastgood.domain.kpi import KpiTerms
@@ -183,17 +184,6 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     custom: CustomTerms | None = None
     drift: DriftTerms | None = None
     slices: tuple[str, ...] = ()
-
-
-class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """Where notifications go: a ``webhook`` URL or a ``command``.
-
-    ``secret`` refers to the signing key (``env:NAME`` or ``file:PATH``); it is never the key itself.
-    """
-
-    webhook: str | None = None
-    command: tuple[str, ...] | None = None
-    secret: str | None = None
 
 
 class OnRollback(StrEnum):

@@ -5,10 +5,9 @@ Belongs here: reading the document, and the rules that span several keys; those 
 the wording of what is wrong with one is in :mod:`lastgood.domain.plan_faults`.
 """
 
-from lastgood.domain.channel import check_channel
+from lastgood.domain.channel import Channel, check_channel
 from lastgood.domain.placed_yaml import Placed, read_placed_yaml
 from lastgood.domain.plan import (
-    Channel,
     Guardrail,
     OnFail,
     Plan,

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.plan import Channel
 from lastgood.errors import Code, LastgoodError
 from lastgood.integrations.cloud_event import encode_cloud_event
 from lastgood.settings import Settings

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.plan import Channel
 from lastgood.errors import Code, LastgoodError
 from lastgood.integrations.cloud_event import CONTENT_TYPE, encode_cloud_event
 from lastgood.settings import Settings

@@ -6,8 +6,8 @@ from typing import Final
 
 from sqlalchemy import Connection, insert
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.plan import Channel
 from lastgood.store.documents import FORMAT, to_text
 from lastgood.store.schema import outbox
 

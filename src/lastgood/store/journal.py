@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from sqlalchemy import Row, Select, select
 
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import AuditEvent, EventDraft
-from lastgood.domain.plan import Channel
 from lastgood.domain.replay import Tables
 from lastgood.store.database import Database
 from lastgood.store.deliveries import queue

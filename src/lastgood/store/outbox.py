@@ -5,8 +5,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lastgood.domain.change import Delivery
+from lastgood.domain.channel import Channel
 from lastgood.domain.event import AuditEvent
-from lastgood.domain.plan import Channel
 from lastgood.errors import Code, LastgoodError
 from lastgood.store.database import Database, find
 from lastgood.store.documents import from_text
