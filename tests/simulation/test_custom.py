@@ -16,6 +16,7 @@ from lastgood.control.custom import AT_ONCE, CustomMetrics
 from lastgood.domain.plan import Plan
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.release import Phase, Release
+from lastgood.domain.traffic import ArmCounts, Baseline, Stratum
 from lastgood.errors import Code, LastgoodError
 
 STEPS = "steps: [{weight: 20%, for: 10m}, {weight: 50%, for: 1h}]"
@@ -277,6 +278,52 @@ def test_recorded_measurements_are_replayed(world: World) -> None:
     assert found.rolled_back
     assert found.turns[-1].guardrail == "complaints"
     assert "returns" in found.not_replayed
+
+
+def test_a_table_of_outcomes_measured_nothing_outside() -> None:
+    """A replay without measurements says so, and nothing follows."""
+    tried = plan(RATE)
+    counts = ArmCounts(requests=500)
+    stratum = Stratum(release=0, sequence=1, stage=0, closed_at=1.0, candidate=counts, stable=counts)
+    found = course(tried, Baseline(), [stratum], release=0, recorded=tried)
+    assert found.not_replayed["complaints"] == "nothing was measured outside"
+    assert not found.turns
+
+
+def test_counts_are_asked_for_once_there_is_traffic(world: World) -> None:
+    """In a shadow step the candidate answers nobody, so there is nothing to count; a number may be looked at."""
+    world.metrics.answers["complaints"] = 0.01
+    orders = Orders(world, rate=0.02)
+    shadowed = plan(RATE, COUNTED)
+    steps = parse_plan("steps: [{shadow: 10%, for: 5m}, {weight: 20%, for: 10m}]").steps
+    release = world.start("v1.1", plan=msgspec.structs.replace(shadowed, steps=steps))
+    world.turn(1.0)
+    for _ in range(3):
+        orders.come()
+        served(world, release)
+    assert world.release(release.id).phase is Phase.SHADOWING
+    complaints, refunds = world.views.release(release.id).findings[-2:]
+    assert (complaints["numbers"]["measurements"], refunds["numbers"]["measurements"]) == (4, 0)
+    for _ in range(6):
+        world.turn(60.0)
+        orders.come()
+    assert world.release(release.id).phase is Phase.PROGRESSING
+    assert finding(world, release)["numbers"]["measurements"] > 0
+    assert {one.since for one in world.metrics.asked[-2:]} == {world.release(release.id).traffic_since}
+
+
+def test_counts_are_held_against_their_limit_where_all_traffic_moves_at_once(world: World) -> None:
+    """Without any step the watch asks, and 'max' alone goes back."""
+    orders = Orders(world, rate=0.5)
+    guardrail = COUNTED.replace("share: 50%", "max: 10%")
+    release = world.start(
+        "v1.1", plan=parse_plan(f"strategy: all_at_once\nguardrails: [{guardrail}]\nwatch: 1h")
+    )
+    for _ in range(8):
+        orders.come()
+        served(world, release)
+    assert world.release(release.id).phase is Phase.ROLLED_BACK
+    assert "over the maximum of 10.0 %" in world.release(release.id).reason
 
 
 def test_evidence_of_both_kinds_is_told_to_people(world: World) -> None:

@@ -214,7 +214,11 @@ GUARDRAIL_KEYS = {
     "compare": ["distribution", "quantiles"],
     "quantile": ["p99"],
 }
-NEEDED = {Metric.COUNTER: {"counter": "low"}, Metric.LATENCY: {"max": "1s"}}
+NEEDED = {
+    Metric.COUNTER: {"counter": "low"},
+    Metric.LATENCY: {"max": "1s"},
+    Metric.CUSTOM: {"source": {"python": "complaints"}, "compare": "counts"},
+}
 
 
 def known_keys(metric):

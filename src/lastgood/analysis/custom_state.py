@@ -2,14 +2,15 @@
 
 Counts are cumulative, so what came between two measurements is the news. It is gathered until there are some of both
 arms, :data:`MIN_TRIALS` in all and no more bad ones than trials, and becomes trials of the tests then. What spans a
-change of the traffic's split is left out: nobody can say which part of it came under which split.
+change of the traffic's split is left out, for nobody can say which part of it came under which split; so is what came
+while only one arm had traffic.
 """
 
 from typing import Final
 
 import msgspec
 
-from lastgood.analysis import comparisons
+from lastgood.analysis import comparisons, split_check
 from lastgood.analysis.budget import alphas, proof_alpha
 from lastgood.analysis.comparisons import Proof, Worse
 from lastgood.analysis.trials import Trials
@@ -26,7 +27,8 @@ class CustomState(msgspec.Struct, frozen=True, kw_only=True):
     ``stage`` (before any, the stage of the first that was asked for).
     ``breaches`` of them in a row were out of bounds, ``missing`` measurements in a row said nothing, the last of them with
     ``error`` (empty: no data). Of counts, ``used`` are those that the tests have seen, ``total`` all of the release;
-    ``compared`` candidate trials had some of stable beside them and ``left_out`` ones came while the split changed.
+    ``compared`` candidate trials had some of stable beside them and ``left_out`` ones came while the split
+    changed, or with no traffic on stable.
     ``fallen`` is what went down although it only ever grows: from then on nothing is compared.
     """
 
@@ -65,7 +67,9 @@ def with_measurement(plan: Plan, record: CustomRecord, measurement: Measurement,
     for guardrail in plan.guardrails:
         if guardrail.name == measurement.guardrail and guardrail.metric is Metric.CUSTOM:
             before = record.get(guardrail.name) or initial(plan, guardrail)
-            return {**record, guardrail.name: _after(guardrail, before, measurement, stage)}
+            beside = split_check.is_split(plan, stage)
+            after = _after(guardrail, before, measurement, stage, beside=beside)
+            return {**record, guardrail.name: after}
     return record
 
 
@@ -92,7 +96,9 @@ def reached(state: CustomState) -> bool:
     return state.test is not None and comparisons.reached(state.test)
 
 
-def _after(guardrail: Guardrail, state: CustomState, measurement: Measurement, stage: int) -> CustomState:
+def _after(
+    guardrail: Guardrail, state: CustomState, measurement: Measurement, stage: int, *, beside: bool
+) -> CustomState:
     seen = msgspec.structs.replace(state, number=measurement.number, at=measurement.at)
     reading = measurement.reading
     if reading is None:
@@ -101,19 +107,22 @@ def _after(guardrail: Guardrail, state: CustomState, measurement: Measurement, s
         return msgspec.structs.replace(seen, missing=state.missing + 1, error=measurement.error, stage=begun)
     seen = msgspec.structs.replace(seen, reading=reading, missing=0, error="", stage=stage)
     if isinstance(reading, Counts):
-        return _with_counts(seen, state, reading, stage)
+        return _with_counts(seen, state, reading, stage, beside=beside)
     breaches = state.breaches + 1 if beyond(guardrail, reading.candidate) else 0
     return msgspec.structs.replace(seen, breaches=breaches)
 
 
-def _with_counts(seen: CustomState, before: CustomState, counts: Counts, stage: int) -> CustomState:
+def _with_counts(
+    seen: CustomState, before: CustomState, counts: Counts, stage: int, *, beside: bool
+) -> CustomState:
+    """Return the state after counts; without stable ``beside`` the candidate nothing of them is compared."""
     fallen = before.fallen or _fallen(before, counts)
     if fallen:
         return msgspec.structs.replace(seen, fallen=fallen)
     total = _trials(counts, Counts())
     seen = msgspec.structs.replace(seen, total=total)
     news = _trials(counts, before.used)
-    if before.stage not in (-1, stage):
+    if before.stage not in (-1, stage) or not beside:
         return msgspec.structs.replace(seen, used=counts, left_out=before.left_out + news.n1)
     whole = news.bad1 <= news.n1 and news.bad0 <= news.n0
     if not (whole and news.n1 and news.n0 and news.n1 + news.n0 >= MIN_TRIALS):

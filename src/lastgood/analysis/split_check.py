@@ -57,7 +57,13 @@ def with_stratum(plan: Plan, splits: Splits, stratum: Stratum) -> Splits:
     A stratum of labels or drift, of the watch, of a stage without a split or with keyed requests only changes nothing. Each
     stage has its part of :data:`ALPHA`.
     """
-    if stratum.labels or stratum.drift or stratum.custom or not _is_split(plan, stratum.stage):
+    if (
+        stratum.labels
+        or stratum.drift
+        or stratum.custom
+        or stratum.agreement
+        or not is_split(plan, stratum.stage)
+    ):
         return splits
     own, other = stratum.candidate, stratum.stable
     counts = (own.requests - own.keyed, other.requests - other.keyed)
@@ -78,7 +84,7 @@ def fault(splits: Splits) -> Fault | None:
 
 
 def _begun(plan: Plan, stage: int) -> Shares:
-    stages = sum(_is_split(plan, other) for other in range(len(plan.steps)))
+    stages = sum(is_split(plan, other) for other in range(len(plan.steps)))
     meant = plan.steps[stage].weight / FULL_WEIGHT
     return shares.initial(ALPHA / stages, (meant, math.fsum((1.0, -meant))))
 
@@ -97,7 +103,7 @@ def _updated(state: Shares, counts: tuple[int, int]) -> Shares:
     return shares.update(state, counts)
 
 
-def _is_split(plan: Plan, stage: int) -> bool:
+def is_split(plan: Plan, stage: int) -> bool:
     """Whether the route sends some requests of a stage to either arm, by chance."""
     if not 0 <= stage < len(plan.steps):
         return False

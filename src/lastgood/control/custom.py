@@ -64,6 +64,14 @@ class _Asking(msgspec.Struct):
     job: _Job | None = None
 
 
+def _is_asked(guardrail: Guardrail, release: Release) -> bool:
+    """Whether a guardrail is asked about outside by now: counts begin with the candidate's traffic."""
+    if guardrail.metric is not Metric.CUSTOM:
+        return False
+    begun = release.traffic_since is not None or release.phase in _WATCHED
+    return begun or not terms_of(guardrail).counts
+
+
 def in_a_thread(work: Callable[[], None]) -> None:
     """Begin a piece of work that no process waits for at its end."""
     threading.Thread(target=work, name="metric", daemon=True).start()
@@ -101,7 +109,7 @@ class CustomMetrics:
 
         The same evidence gives the same answers again: only evidence that holds them lets go of them.
         """
-        guardrails = [one for one in release.plan.guardrails if one.metric is Metric.CUSTOM]
+        guardrails = [one for one in release.plan.guardrails if _is_asked(one, release)]
         if not guardrails:
             return ()
         record = read(evidence.states)
@@ -163,7 +171,7 @@ class CustomMetrics:
             candidate_label=label(release.version),
             stable=release.previous,
             stable_label=label(release.previous),
-            since=release.step_since if release.traffic_since is None else release.traffic_since,
+            since=release.created_at if release.traffic_since is None else release.traffic_since,
             now=now,
         )
 
