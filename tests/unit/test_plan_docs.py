@@ -121,18 +121,20 @@ def test_the_example_plans_are_accepted(path):
     assert (plan.data is not None) == (path.stem == "with-data")
     assert any(one.kpi is not None for one in plan.guardrails) == (path.stem == "kpis")
     assert plan.shadows == (path.stem == "shadow")
-    if path.stem in ("with-data", "kpis", "shadow"):
+    assert any(one.drift is not None for one in plan.guardrails) == (path.stem == "drift")
+    if path.stem in ("with-data", "kpis", "shadow", "drift"):
         return
     named = plan.promote_when if path.stem == "proven" else plan.strategy
     assert named.value == path.stem.replace("-", "_")
 
 
 def test_there_is_an_example_of_every_strategy():
-    """Canary, blue-green and all at once each have a file to start from, and so have labels, proof, shadows and data."""
+    """Canary, blue-green and all at once each have a file to start from, and so have drift, labels, proof, shadows and data."""
     names = [
         "all-at-once.yaml",
         "blue-green.yaml",
         "canary.yaml",
+        "drift.yaml",
         "kpis.yaml",
         "proven.yaml",
         "shadow.yaml",
