@@ -3,6 +3,9 @@
 import json
 import logging
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -304,3 +307,20 @@ def test_a_database_file_outside_the_project_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LastgoodError) as caught:
         metrics.measure(terms, SUBJECT)
     assert caught.value.code is Code.UNTRUSTED
+
+
+def test_a_child_that_nobody_ends_ends_itself(tmp_path: Path) -> None:
+    """A controller that was killed leaves no function behind that hangs for ever."""
+    source = PythonRig(tmp_path)
+    source.say(SLOW)
+    asked = {"function": "complaints", "counts": False, "context": SUBJECT.context()}
+    with (tmp_path / "answer").open("wb") as answer:
+        done = subprocess.run(
+            [sys.executable, "-m", "lastgood.integrations.metric_python", str(answer.fileno()), "0.5"],
+            input=json.dumps(asked).encode(),
+            pass_fds=(answer.fileno(),),
+            env={**os.environ, **source.environ},
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == -signal.SIGALRM

@@ -1,6 +1,6 @@
 """Runs what must not run here, somebody's function or database driver, in a process of its own, with a time-out.
 
-The child is the leader of a process group. When it ends or its time is over, whatever is left of the group is killed. What
+The child is the leader of a process group, and nothing in its folder can stand in for a module (``-P``). When it ends or its time is over, whatever is left of the group is killed. What
 it says on its standard output goes nowhere; its answer comes through a file of its own.
 """
 
@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ from lastgood.wire.process import unmarked
 
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 _LOOK_SECONDS: Final = 0.02
+_LONGER_SECONDS: Final = 1.0
+_Asked = TypeVar("_Asked")
 
 
 class ChildAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +55,7 @@ def run_child(
         given.seek(0)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, str(answer.fileno())],
+                [sys.executable, "-P", "-m", module, str(answer.fileno()), str(seconds)],
                 stdin=given,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -109,7 +111,13 @@ def _heard(answer: IO[bytes], status: int, what: str) -> Numbers | Counts | None
     return found.reading
 
 
-def answer_with(number: int, answer: ChildAnswer) -> None:
-    """Write a child's answer to the file that it was started with; for the child's last act."""
-    with os.fdopen(number, "wb") as file:
+def hear(kind: type[_Asked]) -> _Asked:
+    """Return what a child is asked; its first act. It ends by itself soon after its time, should nobody live to end it."""
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]) + _LONGER_SECONDS)
+    return msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
+
+
+def answer_with(answer: ChildAnswer) -> None:
+    """Write a child's answer to the file that it was started with; its last act."""
+    with os.fdopen(int(sys.argv[1]), "wb") as file:
         file.write(msgspec.json.encode(answer))

@@ -15,7 +15,7 @@ import msgspec
 
 from lastgood.domain.custom import CustomTerms, Reading, Subject, reading_of
 from lastgood.errors import Code, LastgoodError
-from lastgood.integrations.metric_child import ANSWER_BYTES_MAX, ChildAnswer, answer_with, run_child
+from lastgood.integrations.metric_child import ANSWER_BYTES_MAX, ChildAnswer, answer_with, hear, run_child
 from lastgood.wire.credentials import without_credentials
 
 GROUP: Final = "lastgood.metrics"
@@ -55,6 +55,7 @@ class PythonMetric:
 def _function(name: str) -> Callable[[dict[str, Any]], object]:
     if ":" in name:
         module, _, path = name.partition(":")
+        sys.path.append(str(Path.cwd()))  # last: the project's own modules, where nothing else is called so
         found: Any = importlib.import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
@@ -90,9 +91,8 @@ def _called(asked: _Asked) -> ChildAnswer:
 
 
 def main() -> None:
-    """Call the function that standard input names, and answer through the file whose number is the argument."""
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=_Asked)
-    answer_with(int(sys.argv[1]), _called(asked))
+    """Call the function that standard input names, and answer."""
+    answer_with(_called(hear(_Asked)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ for a dead network is ended in time.
 """
 
 import sqlite3
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from lastgood.domain.custom import CustomTerms, Reading, reading_of
 from lastgood.domain.custom_names import parameters
 from lastgood.errors import Code, LastgoodError
-from lastgood.integrations.metric_child import ChildAnswer, answer_with, run_child
+from lastgood.integrations.metric_child import ChildAnswer, answer_with, hear, run_child
 from lastgood.wire.asking import sqlite_path
 from lastgood.wire.credentials import BLOT, without_credentials
 
@@ -183,16 +182,15 @@ def _read(asked: _Asked) -> ChildAnswer:
 
 
 def main() -> None:
-    """Ask what standard input says, and answer through the file whose number is the argument."""
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=_Asked)
+    """Ask what standard input says, and answer."""
     try:
-        answer = _read(asked)
+        answer = _read(hear(_Asked))
     except LastgoodError as error:
         answer = ChildAnswer(code=error.code.value, error=error.message)
     except Exception as error:  # noqa: BLE001 - a driver's own; its words may hold the URL
         why = f"The database could not be asked: {type(error).__name__}."
         answer = ChildAnswer(code=Code.UNAVAILABLE.value, error=why)
-    answer_with(int(sys.argv[1]), answer)
+    answer_with(answer)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class OutsideMetrics:
 
 
 def _first_line(path: Path) -> str:
-    with path.expanduser().open("rb") as file:
+    with path.open("rb") as file:
         return file.read(_BYTES_MAX).decode().partition("\n")[0].strip()
 
 
