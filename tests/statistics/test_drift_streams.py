@@ -35,7 +35,7 @@ def minutes_until(
     """Return in which minute a feature of thirty is found to have moved; the others stay as they were."""
     chance = np.random.default_rng(seed)
     reference = {feature.name: feature}
-    state = drift_inputs.initial(INPUTS, reference)
+    state = drift_inputs.initial(INPUTS, reference, 0)
     state = msgspec.structs.replace(state, run_length=30 * state.run_length)
     for minute in range(1, most + 1):
         counts = {feature.name: BinCounts(tuple(chance.multinomial(rows, law(minute)).tolist()))}
@@ -79,7 +79,7 @@ def test_the_mean_time_between_false_alarms_is_what_is_promised() -> None:
     """At the very edge of what is tolerated, with a run length of 40 minutes for all sets of a feature together."""
     chance, runs = np.random.default_rng(9), []
     for _ in range(24):
-        state = drift_inputs.initial(INPUTS, {"country": CLASSES})
+        state = drift_inputs.initial(INPUTS, {"country": CLASSES}, 0)
         state = msgspec.structs.replace(state, run_length=40.0 * state.run_length / drift_inputs.RUN_LENGTH)
         minute = 0
         while minute < 160 and not state.features["country"].reached:
@@ -128,3 +128,29 @@ def test_false_alarms_of_outputs_stay_within_alpha() -> None:
     """Two hundred releases whose scores are as far as is tolerated: at most 5 % are found, but for chance."""
     found = [outputs_until(seed, 0.1, 4000) for seed in range(200)]
     assert sum(one is not None for one in found) <= 200 * 0.05 + 3 * math.sqrt(200 * 0.05 * 0.95)
+
+
+def found_of_small_references(rows: int, known: int) -> int:
+    """Return how many of 30 features are found that have not moved, where training had ``rows`` rows."""
+    chance = np.random.default_rng(21)
+    reference = {
+        f"x{number}": Feature(
+            name=f"x{number}",
+            cuts=tuple(range(15)),
+            shares=tuple((chance.multinomial(rows, [1 / 16] * 16) / rows).tolist()),
+        )
+        for number in range(30)
+    }
+    state = drift_inputs.initial(INPUTS, reference, known)
+    for minute in range(1, 16):
+        counts = {
+            name: BinCounts((*chance.multinomial(1000, [1 / 16] * 16).tolist(), 0)) for name in reference
+        }
+        state = drift_inputs.with_minute(state, INPUTS, reference, minute, counts)
+    return sum(one.reached for one in state.features.values())
+
+
+def test_a_small_training_set_is_not_taken_for_the_world() -> None:
+    """Of 100 rows the parts are only roughly known: nothing is found; were they taken as exact, most features would be."""
+    assert found_of_small_references(100, known=100) == 0
+    assert found_of_small_references(100, known=0) > 10

@@ -81,7 +81,7 @@ def _minutes(guardrail: Guardrail, away: float, rows: int, chance: Chance) -> in
     feature = Feature(name="one", cuts=tuple(range(BINS - 1)), shares=(1.0 / BINS,) * BINS)
     terms = guardrail.drift or DriftTerms()
     alone = msgspec.structs.replace(guardrail, drift=msgspec.structs.replace(terms, features=()))
-    state = drift_inputs.initial(alone, {feature.name: feature})
+    state = drift_inputs.initial(alone, {feature.name: feature}, 0)
     others = len(terms.features) or FEATURES
     state = msgspec.structs.replace(state, run_length=others * state.run_length)
     for minute in range(1, _MINUTES_MAX + 1):

@@ -26,7 +26,9 @@ def judged(guardrail: Guardrail, record: DriftRecord, *, told: bool, strata: int
 
     ``strata`` and ``log`` are number and digest of the strata that this rests on.
     """
-    state = record.inputs.get(guardrail.name) or drift_inputs.initial(guardrail, record.reference)
+    state = record.inputs.get(guardrail.name) or drift_inputs.initial(
+        guardrail, record.reference, record.reference_rows
+    )
     verdict, why = _verdict(guardrail, record, state)
     finding = Finding(
         guardrail=guardrail.name,

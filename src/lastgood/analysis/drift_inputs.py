@@ -1,18 +1,19 @@
 """Have the inputs moved away from the training reference? One guardrail's evidence, minute by minute.
 
 Of each feature some sets of bins are watched by change detectors (:mod:`lastgood.stats.detector`) against the set's part of the
-reference and the tolerated distance: halves and quarters of numbers, single classes, values that fit no bin, missing ones,
-and the bins that have been over-represented so far. A period is a minute with values. All detectors of a guardrail share
+reference and the tolerated distance (:mod:`lastgood.analysis.drift_sets`): halves and quarters of numbers, single classes, values
+that fit no bin, missing ones, and the bins that have been over-represented so far. A period is a minute with values. All detectors of a guardrail share
 one run length: the mean time until any of them raises a false alarm is at least :data:`RUN_LENGTH` minutes.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
-from lastgood.analysis.drift_bins import Shape, bins_of, expected, nothing, shape
+from lastgood.analysis.drift_bins import Shape, nothing, shape
+from lastgood.analysis.drift_sets import allowed, bins_now, classes_of, sets_of
 from lastgood.domain.drift import BinCounts
 from lastgood.domain.plan import Guardrail
 from lastgood.domain.sketch import Feature
@@ -27,8 +28,6 @@ RUN_LENGTH: Final = 30 * 24 * 60.0
 LATELY: Final = 5
 """Minutes of a block; what was seen lately are the last two of them."""
 
-_CLASSES: Final = 20  # classes that are watched one by one, the commonest first
-_CLASSES_OF_ALL: Final = 800  # of all features together: the evidence is saved with each stratum
 _DIGITS: Final = (
     1e6  # what is kept of the logarithm of money, rounded down, which is less evidence and never more
 )
@@ -73,29 +72,33 @@ class FeatureState(msgspec.Struct, frozen=True, kw_only=True):
 class InputState(msgspec.Struct, frozen=True, kw_only=True):
     """One guardrail's evidence. ``run_length`` is each detector's, in minutes; the present block began in ``since``.
 
-    ``classes`` of a categorical feature are watched one by one.
+    ``rows`` are those of the reference; ``classes`` of a categorical feature are watched one by one.
     """
 
     run_length: float
+    rows: int
     classes: int
     features: dict[str, FeatureState]
     since: int = 0
 
 
-class _Set(msgspec.Struct, frozen=True):
-    """A set of bins that is watched, with what it is called when it grows."""
+class _Terms(NamedTuple):
+    """What a guardrail holds each of its features against."""
 
-    kind: str
-    bins: tuple[int, ...] = ()
+    distance: float
+    run_length: float
+    rows: int
+    classes: int
 
 
-def initial(guardrail: Guardrail, reference: Mapping[str, Feature]) -> InputState:
-    """Return a guardrail's evidence before any value, of its features of the reference."""
+def initial(guardrail: Guardrail, reference: Mapping[str, Feature], rows: int) -> InputState:
+    """Return a guardrail's evidence before any value, of its features of a reference of so many rows (0: exactly known)."""
     wanted = {name: reference[name] for name in features_of(guardrail, reference)}
-    classes = max(4, min(_CLASSES, _CLASSES_OF_ALL // max(1, len(wanted))))
-    sets = {name: sum(1 for _ in _sets(feature, classes)) for name, feature in wanted.items()}
+    classes = classes_of(len(wanted))
+    sets = {name: sum(1 for _ in sets_of(feature, classes)) for name, feature in wanted.items()}
     return InputState(
         run_length=RUN_LENGTH * max(1, sum(sets.values())),
+        rows=rows,
         classes=classes,
         features={
             name: FeatureState(
@@ -135,7 +138,9 @@ def with_minute(
             late = before.block if minute < state.since + 2 * LATELY else nothing(feature)
             after = msgspec.structs.replace(before, before=late, block=nothing(feature))
         if fresh is not None and fresh.all:
-            after = _after(after, feature, (distance, state.run_length, state.classes), minute, fresh)
+            after = _after(
+                after, feature, _Terms(distance, state.run_length, state.rows, state.classes), minute, fresh
+            )
         features[name] = after
     return msgspec.structs.replace(state, features=features, since=minute if turned else state.since)
 
@@ -146,20 +151,20 @@ def log_e(state: FeatureState) -> float:
 
 
 def _after(
-    state: FeatureState, feature: Feature, terms: tuple[float, float, int], minute: int, fresh: BinCounts
+    state: FeatureState, feature: Feature, terms: _Terms, minute: int, fresh: BinCounts
 ) -> FeatureState:
-    distance, run_length, classes = terms
     watches, kinds = [], set()
-    for one, watch in zip(_sets(feature, classes), state.watches, strict=True):
-        bins, reference = _now(one, feature, state.total)
-        if watch.stopped or reference + distance >= 1.0 or (not bins and one.kind != "missing"):
+    for one, watch in zip(sets_of(feature, terms.classes), state.watches, strict=True):
+        bins = bins_now(one, feature, state.total)
+        reference = allowed(one, feature, bins, distance=terms.distance, rows=terms.rows)
+        if watch.stopped or reference >= 1.0 or (not bins and one.kind != "missing"):
             watches.append(watch)
             continue
         trials = fresh.all if one.kind == "missing" else fresh.present
         bad = fresh.missing if one.kind == "missing" else sum(fresh.bins[index] for index in bins)
         if trials > MAX_TRIALS:  # rounded down, which is less evidence and never more
             trials, bad = MAX_TRIALS, bad * MAX_TRIALS // trials
-        test = detector.update(_detector(watch, run_length, reference + distance), trials, bad)
+        test = detector.update(_detector(watch, terms.run_length, reference), trials, bad)
         money = tuple([math.floor(own * _DIGITS) / _DIGITS for own in test.log_money])
         watches.append(Watch(money, test.periods, test.stopped))
         if test.stopped:
@@ -183,35 +188,3 @@ def _detector(watch: Watch, run_length: float, reference: float) -> Detector:
     if not watch.log_money:
         return start
     return msgspec.structs.replace(start, log_money=watch.log_money, periods=watch.periods)
-
-
-def _sets(feature: Feature, classes: int) -> Iterator[_Set]:
-    """Yield what is watched of a feature, the set chosen from the past last."""
-    if feature.shares:
-        last = bins_of(feature) - 1
-        every = tuple(range(last))
-        if feature.categorical:
-            yield from (_Set("moved", (index,)) for index in every[:classes])
-        else:
-            half, quarter = len(every) // 2, max(1, len(every) // 4)
-            parts = (every[len(every) - half :], every[:half], every[len(every) - quarter :], every[:quarter])
-            yield from (_Set("moved", part) for part in parts)
-        yield _Set("unseen", (last,))
-        yield _Set("moved")
-    yield _Set("missing")
-
-
-def _now(one: _Set, feature: Feature, total: BinCounts) -> tuple[tuple[int, ...], float]:
-    """Return the bins of a set in this minute, known before it, and their part of the reference."""
-    if one.kind == "missing":
-        return (), feature.missing
-    known = expected(feature)
-    bins = one.bins
-    if not bins:
-        all_of_them = total.present
-        bins = tuple(
-            index
-            for index, (count, share) in enumerate(zip(total.bins, known, strict=True))
-            if count > share * all_of_them
-        )
-    return bins, sum(known[index] for index in bins)

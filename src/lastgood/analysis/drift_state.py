@@ -15,7 +15,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence on drift: ``inputs`` and ``outputs`` by guardrail, the latter then by output.
 
     ``rows`` have been counted by bin, among them the counts of the present ``minute``, which is not over, in ``open``. The
-    ``reference``, ``bins``, ``looked_at`` and ``learning`` are as of :class:`~lastgood.domain.drift.DriftCounts`. Sketches
+    ``reference``, ``reference_rows``, ``bins``, ``looked_at`` and ``learning`` are as of :class:`~lastgood.domain.drift.DriftCounts`. Sketches
     have been read up to ``read``.
     """
 
@@ -24,6 +24,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     minute: int = 0
     open: dict[str, BinCounts] = {}
     reference: dict[str, Feature] = {}
+    reference_rows: int = 0
     inputs: dict[str, InputState] = {}
     bins: dict[str, Feature] = {}
     looked_at: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ def _known(record: DriftRecord, drift: DriftCounts) -> DriftRecord:
     return msgspec.structs.replace(
         record,
         reference=record.reference or drift.reference,
+        reference_rows=record.reference_rows or drift.reference_rows,
         bins=record.bins | drift.bins,
         looked_at=record.looked_at or drift.looked_at,
         learning=learning,
@@ -80,7 +82,9 @@ def _minute_over(plan: Plan, record: DriftRecord, minute: int) -> DriftRecord:
     inputs = dict(record.inputs)
     for guardrail in plan.guardrails:
         if guardrail.metric is Metric.DRIFT and record.minute:
-            state = inputs.get(guardrail.name) or drift_inputs.initial(guardrail, record.reference)
+            state = inputs.get(guardrail.name) or drift_inputs.initial(
+                guardrail, record.reference, record.reference_rows
+            )
             inputs[guardrail.name] = drift_inputs.with_minute(
                 state, guardrail, record.reference, record.minute, record.open
             )

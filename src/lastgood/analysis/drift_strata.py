@@ -100,7 +100,8 @@ class _Counter:
     def _with_inputs(self, drift: DriftCounts, stage: int, rows: Sequence[SketchRow]) -> DriftCounts:
         if not self._reference:
             self._reference = _looked_for(self._plan, self._known.reference)
-            drift = msgspec.structs.replace(drift, reference=self._reference)
+            rows_of_it = 0 if self._known.reference is None else self._known.reference.rows
+            drift = msgspec.structs.replace(drift, reference=self._reference, reference_rows=rows_of_it)
         if self._plan.pairs_at(stage):  # a request and its copy have the same inputs, which count once
             asked = "candidate" if stage == self._plan.pair_stage else "stable"
             rows = [row for row in rows if row.arm == asked]

@@ -62,7 +62,7 @@ class DriftCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What a stratum holds of drift: the values of one ``minute`` (epoch seconds // 60), counted by bin.
 
     ``rows`` are those of ``inputs``, which are by feature, both arms together. ``outputs`` are by output. ``reference`` are the
-    features as they were in training, in the first stratum that counts any; ``bins`` those of outputs, in the stratum from
+    features as they were in training, over ``reference_rows``, in the first stratum that counts any; ``bins`` those of outputs, in the stratum from
     which on they are used; ``looked_at`` names the outputs that are ever looked at, in the first stratum with any. While an
     output has no bins its values are in ``learning``, from which the bins come, and are no evidence. Sketches have been
     read up to ``read``.
@@ -73,6 +73,7 @@ class DriftCounts(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, BinCounts] = {}
     outputs: dict[str, ArmBins] = {}
     reference: dict[str, Feature] = {}
+    reference_rows: int = 0
     bins: dict[str, Feature] = {}
     looked_at: tuple[str, ...] = ()
     learning: dict[str, Sketch] = {}
