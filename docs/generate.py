@@ -60,6 +60,7 @@ def plan_reference() -> str:
             "`lastgood plan lint` says how often a `max` would have been broken by stable's own recent traffic. "
             "`accuracy`, `precision`, `recall`, `f1`, `mean` and `mae` compare too, once labels say what was right: see "
             "[feedback.md](feedback.md). `drift` and `prediction_drift` look at inputs and outputs: see [drift.md](drift.md). "
+            "`agreement` looks at what both versions say to copied requests: see [shadow.md](shadow.md). "
             "`custom` asks outside: see [custom-metrics.md](custom-metrics.md)."
         ),
         *(_part(kind.__name__, f"`metric: {metric}`", parts) for metric, kind in GUARDRAIL_KINDS.items()),

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lastgood.domain.channel import Channel
+from lastgood.domain.agreement import PairRow
 from lastgood.domain.change import Change, Delivery, Evidence, EvidenceStep
+from lastgood.domain.channel import Channel
 from lastgood.domain.custom import CustomTerms, Reading, Subject
 from lastgood.domain.deployment import Deployment, Failure, StableEntry
 from lastgood.domain.event import AuditEvent, EventDraft
@@ -210,6 +211,14 @@ class Outcomes(Protocol):
 
     def awaited(self, release: int) -> dict[str, Awaited]:
         """Return how many predictions each arm of a release has, and how many of them have a label."""
+
+    def pairs(self, release: int, since: int, limit: int) -> tuple[list[PairRow], int]:
+        """Return the rows of at most ``limit`` copied requests of a release that come after ``since``, and how far that is.
+
+        Read on from what is returned, each request comes once. A request has at most 1 000 rows here.
+
+        :raises LastgoodError: ``storage``, ``corrupt`` or ``conflict`` when they cannot be read.
+        """
 
 
 class Sketches(Protocol):

@@ -1,5 +1,6 @@
 """Outcomes out of a list: the port for tests that need no log."""
 
+from lastgood.domain.agreement import PairRow
 from lastgood.domain.kpi import Awaited, Cursor, Outcome
 
 _ALL = 2**63 - 1
@@ -11,6 +12,7 @@ class ListedOutcomes:
     def __init__(self) -> None:
         self.listed: list[Outcome] = []
         self.waiting: dict[str, int] = {}
+        self.copied: list[PairRow] = []
 
     def outcomes(
         self, release: int, since: Cursor, *, made_until: float, limit: int
@@ -34,3 +36,10 @@ class ListedOutcomes:
             arm: Awaited(predictions=arms.count(arm) + self.waiting.get(arm, 0), labelled=arms.count(arm))
             for arm in sorted({*arms, *self.waiting})
         }
+
+    def pairs(self, release: int, since: int, limit: int) -> tuple[list[PairRow], int]:
+        """Return what is new of ``copied``, whatever release it is for."""
+        assert release > 0
+        new = [one for one in self.copied if one.sequence > since]
+        assert len(new) < limit, "a test gives no more than one look takes"
+        return new, max((one.sequence for one in new), default=since)

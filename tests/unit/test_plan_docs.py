@@ -146,7 +146,7 @@ def test_there_is_an_example_of_every_strategy():
 def test_the_example_of_proof_shows_every_metric():
     """Each metric of requests alone, each way of comparing latency and both kinds of margin can be copied from it."""
     plan = parse_plan((ROOT / "examples" / "plans" / "proven.yaml").read_text(encoding="utf-8"))
-    elsewhere = KPIS | {Metric.CUSTOM, Metric.DRIFT, Metric.PREDICTION_DRIFT}
+    elsewhere = KPIS | {Metric.CUSTOM, Metric.DRIFT, Metric.PREDICTION_DRIFT, Metric.AGREEMENT}
     assert {one.metric for one in plan.guardrails} == set(Metric) - elsewhere
     assert {one.latency_test for one in plan.guardrails} == set(LatencyTest)
     assert {one.margin.kind for one in plan.guardrails} == set(MarginKind)

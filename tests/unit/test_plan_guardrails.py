@@ -265,7 +265,7 @@ def test_whatever_guardrails_are_written_the_rules_hold(strategy, promote_when, 
     assert sum(one.share for one in plan.guardrails) == pytest.approx(1.0 if sharing else 0.0)
     assert all((one.share > 0) == (one in sharing) for one in plan.guardrails)
     for one in plan.guardrails:
-        assert one.proof or one.drift is not None
+        assert one.proof or one.drift is not None or one.agreement is not None
         in_time = one.latency_test is LatencyTest.DISTRIBUTION
         assert in_time or all(
             way.kind is not one.margin.kind or way.value > one.margin.value for way in one.proof

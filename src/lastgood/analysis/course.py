@@ -143,6 +143,7 @@ def _unanswered(plan: Plan, recorded: Plan) -> dict[str, str]:
     """Return the guardrails that no recorded traffic answers, or that were counted in another way, and why."""
     asked = {one.name: _asks(one) for one in recorded.guardrails if one.metric is Metric.CUSTOM}
     counted = {one.name: (one.metric, one.kpi) for one in recorded.guardrails if one.metric in KPIS}
+    agreed = {one.name: one.agreement for one in recorded.guardrails}
     columns = {one.name: set(one.slices) for one in recorded.guardrails}
     told = {}
     for one in plan.guardrails:
@@ -154,6 +155,8 @@ def _unanswered(plan: Plan, recorded: Plan) -> dict[str, str]:
             told[one.name] = "labels were counted for the guardrails of the release's own plan alone"
         elif not columns.get(one.name, set()).issuperset(one.slices):
             told[one.name] = "labels were counted for the columns of the release's own plan alone"
+        elif one.agreement is not None and one.agreement != agreed.get(one.name):
+            told[one.name] = "answers were compared as the release's own plan says alone"
         elif one.metric in DRIFTS and not counts_for(recorded, one):
             told[one.name] = "values were counted for what the release's own plan looks at alone"
     return told
@@ -164,7 +167,7 @@ def _untabled(plan: Plan) -> dict[str, str]:
     return {
         one.name: "a table of outcomes holds no inputs, and of outputs only the right and the wrong ones"
         for one in plan.guardrails
-        if one.metric in DRIFTS
+        if one.metric in DRIFTS or one.metric is Metric.AGREEMENT
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lastgood.analysis import (
+    agreement,
     custom_findings,
     custom_state,
     drift_findings,
@@ -22,8 +23,9 @@ from lastgood.analysis.counts import added, without_firsts
 from lastgood.analysis.measured import measured
 from lastgood.analysis.numbers import explained
 from lastgood.analysis.parts import Comparison
-from lastgood.analysis.record import Arms, Record, chained, read
+from lastgood.analysis.record import Agreement, Arms, Record, chained, read
 from lastgood.analysis.trials import Trials
+from lastgood.domain.agreement import Agreed
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import DRIFTS, KPIS, Guardrail, Metric, Plan
 from lastgood.domain.traffic import ArmCounts, Baseline, Stratum, Units
@@ -115,6 +117,10 @@ def judge(
                 unsplit=unsplit,
             )
             return explained(found) if intervals else found
+        if guardrail.metric is Metric.AGREEMENT:
+            known = (record.agreement or Agreement()).guardrails
+            agreed = known.get(guardrail.name, Agreed())
+            return agreement.judged(guardrail, agreed, strata=evidence.sequence, log=record.log)
         if guardrail.metric in DRIFTS:
             return drift_findings.judged(
                 guardrail,
@@ -202,6 +208,13 @@ def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Strat
             drift=drift_state.with_drift(
                 plan, record.drift or drift_state.DriftRecord(), stratum.drift, stratum.stage
             ),
+            closed_at=max(record.closed_at, stratum.closed_at),
+            log=chained(record.log, stratum),
+        )
+    if stratum.agreement:
+        return msgspec.structs.replace(
+            record,
+            agreement=agreement.with_agreement(record.agreement or Agreement(), stratum.agreement),
             closed_at=max(record.closed_at, stratum.closed_at),
             log=chained(record.log, stratum),
         )

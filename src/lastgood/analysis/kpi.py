@@ -229,7 +229,7 @@ def value_of(metric: Metric, terms: KpiTerms, outcome: Outcome) -> float | None:
     label = number_of(outcome.value)
     if label is None or metric is Metric.MEAN:
         return label
-    predicted = number_of(_output(terms, outcome.answer))
+    predicted = number_of(output_of(terms.output, outcome.answer))
     return None if predicted is None else abs(predicted - label)
 
 
@@ -246,7 +246,7 @@ def _of_interest(metric: Metric, is_one: bool, was_predicted: bool) -> Row:
 
 def _predicted(terms: KpiTerms, answer: dict[str, Any] | None) -> str | None:
     """Return the predicted class; with a threshold the class of interest, or nothing in particular."""
-    found = _output(terms, answer)
+    found = output_of(terms.output, answer)
     if terms.threshold is None:
         return class_of(found)
     score = number_of(found[1] if isinstance(found, list) and len(found) == 2 else found)
@@ -255,9 +255,9 @@ def _predicted(terms: KpiTerms, answer: dict[str, Any] | None) -> str | None:
     return terms.positive if score >= terms.threshold else ""
 
 
-def _output(terms: KpiTerms, answer: dict[str, Any] | None) -> Any:
-    """Return the value of the output that is looked at; the one of a list with one."""
+def output_of(output: str, answer: dict[str, Any] | None) -> Any:
+    """Return the value of an output, the first where none is named; the one of a list with one."""
     if not answer:
         return None
-    found = answer.get(terms.output) if terms.output else next(iter(answer.values()))
+    found = answer.get(output) if output else next(iter(answer.values()))
     return found[0] if isinstance(found, list) and len(found) == 1 else found

@@ -11,6 +11,7 @@ from lastgood.analysis.kpi_state import LabelRecord
 from lastgood.analysis.parts import Comparison
 from lastgood.analysis.split_check import Splits
 from lastgood.analysis.watch import Watch
+from lastgood.domain.agreement import Agreed
 from lastgood.domain.traffic import ArmCounts, Stratum
 
 
@@ -19,6 +20,13 @@ class Arms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     candidate: ArmCounts = msgspec.field(default_factory=ArmCounts)
     stable: ArmCounts = msgspec.field(default_factory=ArmCounts)
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """What both versions said of the same requests, by guardrail, and up to which request that has been read."""
+
+    guardrails: dict[str, Agreed] = {}
+    read: int = 0
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -42,6 +50,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     custom: CustomRecord | msgspec.UnsetType = msgspec.UNSET  # left out where nothing was measured outside
     split: Splits | msgspec.UnsetType = msgspec.UNSET  # left out where no request was sent by chance
     watch: Watch | msgspec.UnsetType = msgspec.UNSET  # left out where the version before answered no copies
+    agreement: Agreement | msgspec.UnsetType = msgspec.UNSET  # left out where a plan asks for none
     drift: DriftRecord | msgspec.UnsetType = msgspec.UNSET  # left out where a plan looks for none
 
 

@@ -57,7 +57,13 @@ def with_stratum(plan: Plan, splits: Splits, stratum: Stratum) -> Splits:
     A stratum of labels or drift, of the watch, of a stage without a split or with keyed requests only changes nothing. Each
     stage has its part of :data:`ALPHA`.
     """
-    if stratum.labels or stratum.drift or stratum.custom or not is_split(plan, stratum.stage):
+    if (
+        stratum.labels
+        or stratum.drift
+        or stratum.custom
+        or stratum.agreement
+        or not is_split(plan, stratum.stage)
+    ):
         return splits
     own, other = stratum.candidate, stratum.stable
     counts = (own.requests - own.keyed, other.requests - other.keyed)

@@ -71,7 +71,7 @@ def traces(plan: Plan, baseline: Baseline, release: int, strata: Iterable[Stratu
 
 
 def _count(plan: Plan, stages: dict[int, StageTraffic], stratum: Stratum) -> None:
-    if stratum.labels or stratum.drift or stratum.custom:
+    if stratum.labels or stratum.drift or stratum.custom or stratum.agreement:
         return
     at = stratum.closed_at
     begun = StageTraffic(stage=stratum.stage, pairs=plan.pairs_at(stratum.stage), since=at, until=at)

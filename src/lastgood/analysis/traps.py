@@ -32,7 +32,7 @@ class Trap(msgspec.Struct, frozen=True, kw_only=True):
 def traps(plan: Plan, minutes: Sequence[TrafficMinute]) -> tuple[Trap, ...]:
     """Return the traps of a plan: those that it shows by itself, then those that stable's ``minutes`` show."""
     found = [trap for one in plan.guardrails if (trap := _one_request(one)) is not None]
-    found = [*only_health(plan), *_unmeasured(plan), *_twice(plan), *found]
+    found = [*only_health(plan), *_unmeasured(plan), *_twice(plan), *_uncopied(plan), *found]
     per_minute = _per_minute(minutes)
     return tuple(found) if per_minute is None else (*found, *_too_slow(plan, per_minute))
 
@@ -79,6 +79,19 @@ def _twice(plan: Plan) -> list[Trap]:
     sentence = "Shadow steps ask the candidate what stable was asked: whatever a model does besides answering happens twice."
     then = "Leave them out for a model that writes, sends or bills."
     return [Trap(guardrail=None, sentence=sentence, next=then)]
+
+
+def _uncopied(plan: Plan) -> list[Trap]:
+    """Return a trap for guardrails on agreement in a plan that copies nothing."""
+    if plan.shadows or (plan.watch and plan.watch_shadow):
+        return []
+    sentence = "no request is copied by this plan, so it measures nothing."
+    then = "Add a shadow step, or a 'watch' with 'watch_shadow'."
+    return [
+        Trap(guardrail=one.name, sentence=f"{one.name}: {sentence}", next=then)
+        for one in plan.guardrails
+        if one.metric is Metric.AGREEMENT
+    ]
 
 
 def _stops(plan: Plan, guardrail: Guardrail) -> bool:
@@ -146,6 +159,7 @@ def _too_slow(plan: Plan, per_minute: float) -> list[Trap]:
         requests = one.metric not in (
             Metric.HEALTH,
             Metric.CUSTOM,
+            Metric.AGREEMENT,
             *KPIS,
             *DRIFTS,
         )  # a request may have many rows

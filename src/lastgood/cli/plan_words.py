@@ -6,6 +6,7 @@ from lastgood.cli.drift_words import drift_rate, drift_when
 from lastgood.cli.plan_custom_words import custom_asks, custom_when
 from lastgood.cli.plan_data_words import data_in_words
 from lastgood.cli.plan_kpi_words import WRONG, kpi_maturity, kpi_slices, kpi_worse
+from lastgood.cli.watch_words import agreement_when
 from lastgood.cli.wording import duration, percent
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _guardrail(one: "Guardrail") -> str:
         return f"{one.name}: {one.on_fail.value} when {one.misses} health checks in a row fail."
     when = [_worse(one)] if compares(one) and one.kpi is None and one.drift is None else []
     when += kpi_worse(one) if one.kpi is not None else drift_when(one)
-    when += custom_when(one)
+    when += custom_when(one) + agreement_when(one)
     if one.maximum is not None and one.kpi is None:
         when.append(f"{_limit(one)} (looked at from {one.min_samples} requests on)")
     does = one.on_fail.value

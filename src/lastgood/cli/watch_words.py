@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lastgood.analysis import sentences
+
+if TYPE_CHECKING:
+    from lastgood.domain.plan import Guardrail
 
 QUESTION: Final = "Would going back help?"
 
@@ -13,6 +16,18 @@ _ANSWERS: Final = {
     "no": "no: it does as badly",
     "unknown": "nobody knows yet",
 }
+
+
+def agreement_when(one: "Guardrail") -> list[str]:
+    """Say when a guardrail on agreement fails; nothing of any other."""
+    terms = one.agreement
+    if terms is None:
+        return []
+    same = "are the same" if terms.within is None else f"are within {terms.within:g} of each other"
+    least = sentences.percent(terms.minimum)
+    return [
+        f"under {least} of both versions' answers to copied requests {same} (looked at from {one.min_samples} rows on)"
+    ]
 
 
 def pair_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:

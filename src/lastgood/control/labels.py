@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from lastgood.analysis import agreement
 from lastgood.analysis.kpi_strata import News, maturities, read_until, strata_of
 from lastgood.domain.change import Evidence
 from lastgood.domain.kpi import Awaited
@@ -16,14 +17,16 @@ from lastgood.ports import Outcomes
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # labels come hours late: a second is soon
 _LIMIT = 5_000  # outcomes in one look; the next turn takes more at once
+_PAIRS = 500  # copied requests in one look
 
 
 class Labels:
-    """Looks for new outcomes of releases whose plans have KPI guardrails; all others cost nothing."""
+    """Looks for new outcomes of releases whose plans have guardrails on labels or agreement; all others cost nothing."""
 
     def __init__(self, outcomes: Outcomes) -> None:
         self._outcomes = outcomes
         self._looked: dict[int, float] = {}
+        self._compared: dict[int, float] = {}
         self._trouble: str | None = None
 
     def strata(
@@ -53,6 +56,26 @@ class Labels:
             del self._looked[release.id]
         return strata_of(release.plan, release.baseline, evidence, news, sequence=sequence, now=now)
 
+    def agreement(
+        self, release: Release, evidence: Evidence, *, sequence: int, now: float
+    ) -> tuple[Stratum, ...]:
+        """Return what both versions said of new copied requests, in the same way; a plan that does not ask costs nothing."""
+        looked = self._compared.get(release.id, float("-inf"))
+        if not agreement.wants(release.plan) or abs(now - looked) < _LOOK_SECONDS:
+            return ()
+        self._compared[release.id] = now
+        since = agreement.read_until(evidence)
+        try:
+            rows, read_to = self._outcomes.pairs(release.id, since, _PAIRS)
+        except LastgoodError as error:
+            if self._trouble != error.message:
+                logger.error("answers cannot be read: %s %s", error.message, error.next_step)  # noqa: TRY400
+            self._trouble = error.message
+            return ()
+        if len({one.sequence for one in rows}) >= _PAIRS:
+            del self._compared[release.id]
+        return agreement.strata_of(release.plan, evidence, rows, read_to=read_to, sequence=sequence, now=now)
+
     def awaited(self, release: Release) -> dict[str, Awaited]:
         """Return each arm's predictions and those with a label; empty where the plan asks for none, or nobody can say."""
         if not maturities(release.plan):
@@ -66,6 +89,7 @@ class Labels:
     def forget(self, release: int) -> None:
         """Drop what is remembered of a release."""
         self._looked.pop(release, None)
+        self._compared.pop(release, None)
 
 
 def with_pending(found: list[dict[str, Any]], awaited: Mapping[str, Awaited]) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ class Measuring:
         alone = {
             one.name
             for one in release.plan.guardrails
-            if one.maximum is not None or one.metric in (*KPIS, *DRIFTS, Metric.CUSTOM)
+            if one.maximum is not None or one.metric in (*KPIS, *DRIFTS, Metric.CUSTOM, Metric.AGREEMENT)
         }
         alone |= watched_ones(evidence)
         return tuple(
@@ -155,6 +155,8 @@ class Measuring:
         before, strata, faults = self._collected(release, evidence, lives, now, flush=flush)
         last = evidence.sequence + len(strata)
         strata += self._labels.strata(release, evidence, sequence=last, now=now)
+        last = evidence.sequence + len(strata)
+        strata += self._labels.agreement(release, evidence, sequence=last, now=now)
         last = evidence.sequence + len(strata)
         strata += self._custom.strata(release, evidence, sequence=last, now=now)
         last = evidence.sequence + len(strata)

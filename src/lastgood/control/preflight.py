@@ -190,6 +190,13 @@ def check_labels(plan: Plan, settings: Settings) -> None:
             f"{needing[0].name} needs labels, and no predictions are recorded that they could meet.",
             "Set record_predictions = true in lastgood.toml and restart the server.",
         )
+    reading = [one for one in plan.guardrails if one.agreement is not None]
+    if reading and not settings.record_predictions:
+        raise LastgoodError(
+            Code.REFUSED,
+            f"{reading[0].name} looks at recorded answers, and no predictions are recorded.",
+            "Set record_predictions = true in lastgood.toml and restart the server.",
+        )
     for one in needing:
         if one.kpi is not None and one.kpi.after >= settings.keep_predictions:
             raise LastgoodError(

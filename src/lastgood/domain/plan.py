@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.agreement import AgreementTerms
 from lastgood.domain.channel import Channel
 from lastgood.domain.custom import CustomTerms
 from lastgood.domain.drift import DriftTerms
@@ -116,6 +117,7 @@ class Metric(StrEnum):
     CUSTOM = "custom"  # numbers from outside
     DRIFT = "drift"  # inputs against the training reference
     PREDICTION_DRIFT = "prediction_drift"  # the candidate's outputs against stable's
+    AGREEMENT = "agreement"  # rows of copied requests of which both versions say the same
 
 
 CONFUSIONS: Final = frozenset((Metric.ACCURACY, Metric.PRECISION, Metric.RECALL, Metric.F1))
@@ -158,7 +160,7 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``kpi`` is set for the metrics that need labels. Their trials are labelled rows, and ``margin``, ``min_bad`` and
     ``maximum`` are about wrong ones; of a mean the margin is a part of its range. ``min_samples`` are labelled rows.
-    ``drift`` is set for the metrics that look at values; their ``min_samples`` are rows.
+    ``drift`` is set for the metrics that look at values, ``agreement`` for that one; their ``min_samples`` are rows.
     With ``slices``, columns of the input, it also compares the rows of each of their values (at half of its rate in all);
     the hard limit, ``min_samples`` and ``proof`` are about all rows.
     """
@@ -183,6 +185,7 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kpi: KpiTerms | None = None
     custom: CustomTerms | None = None
     drift: DriftTerms | None = None
+    agreement: AgreementTerms | None = None
     slices: tuple[str, ...] = ()
 
 

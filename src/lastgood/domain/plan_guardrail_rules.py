@@ -19,6 +19,7 @@ from lastgood.domain.plan import (
     Metric,
     Strategy,
 )
+from lastgood.domain.plan_agreement import AgreementGuardrail, read_agreement
 from lastgood.domain.plan_built_in import default_guardrails
 from lastgood.domain.plan_custom import CustomGuardrail
 from lastgood.domain.plan_custom_rules import plain_number, read_custom
@@ -65,7 +66,7 @@ def read_guardrails(
         for index, one in enumerate(given)
     ]
     compared = [
-        not (isinstance(one, HealthGuardrail | DriftGuardrail) or plain_number(one))
+        not (isinstance(one, HealthGuardrail | DriftGuardrail | AgreementGuardrail) or plain_number(one))
         and test is not LatencyTest.NONE
         for one, test in zip(given, tests, strict=True)
     ]
@@ -87,6 +88,9 @@ def read_guardrails(
             drift = read_drift(placed, one, path, strategy)
             found.append(msgspec.structs.replace(drift, share=shares[index]))
             continue
+        if isinstance(one, AgreementGuardrail):
+            found.append(read_agreement(placed, one, path))
+            continue
         if isinstance(one, CustomGuardrail):
             custom = read_custom(placed, one, path, strategy)
             found.append(msgspec.structs.replace(custom, share=shares[index]))
@@ -104,7 +108,7 @@ def compares(guardrail: Guardrail) -> bool:
         return guardrail.latency_test is not LatencyTest.NONE
     if guardrail.custom is not None:
         return guardrail.custom.counts
-    return guardrail.metric not in (Metric.HEALTH, Metric.DRIFT)
+    return guardrail.metric not in (Metric.HEALTH, Metric.DRIFT, Metric.AGREEMENT)
 
 
 # --- one guardrail ------------------------------------------------------------------------------------
@@ -272,7 +276,7 @@ def _shares(placed: Placed, given: list[GuardrailDocument], compared: list[bool]
     shares = [0.0] * len(given)
     open_ones, taking = [], []
     for index, one in enumerate(given):
-        if isinstance(one, HealthGuardrail | DriftGuardrail) or not compared[index]:
+        if isinstance(one, HealthGuardrail | DriftGuardrail | AgreementGuardrail) or not compared[index]:
             continue
         path = f"$.guardrails[{index}].share"
         if one.dry_run:

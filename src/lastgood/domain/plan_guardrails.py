@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from lastgood.domain.plan import DEFAULT_QUANTILES, NoData, OnFail
+from lastgood.domain.plan_agreement import AgreementGuardrail
 from lastgood.domain.plan_custom import CustomGuardrail
 from lastgood.domain.plan_drift import DRIFT_KINDS, DriftDocument
 from lastgood.domain.plan_guardrail_keys import (
@@ -177,6 +178,7 @@ GuardrailDocument = (
     | CounterGuardrail
     | KpiDocument
     | DriftDocument
+    | AgreementGuardrail
     | CustomGuardrail
 )
 ComparingDocument = (
@@ -191,5 +193,6 @@ GUARDRAIL_KINDS: Final[dict[str, type[GuardrailDocument]]] = {
     "counter": CounterGuardrail,
     **KPI_KINDS,
     **DRIFT_KINDS,
+    "agreement": AgreementGuardrail,
     "custom": CustomGuardrail,
 }

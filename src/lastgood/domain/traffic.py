@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from lastgood.domain.agreement import AgreementCounts
 from lastgood.domain.custom import Measurement
 from lastgood.domain.drift import DriftCounts
 from lastgood.domain.kpi import Labels
@@ -72,8 +73,8 @@ class StageCounts(msgspec.Struct, kw_only=True, gc=False):
 class Stratum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All gateways' counts of one closed interval of one stage: the unit of evidence.
 
-    One that holds ``labels``, ``drift`` or ``custom`` holds nothing else: they come later than the requests that they are
-    about.
+    One that holds ``labels``, ``drift``, ``custom`` or ``agreement`` holds nothing else: they come later than the requests that
+    they are about.
     """
 
     release: int
@@ -87,6 +88,7 @@ class Stratum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     )  # left out of the JSON of all others, and so of their digest
     drift: DriftCounts | msgspec.UnsetType = msgspec.UNSET  # likewise
     custom: Measurement | msgspec.UnsetType = msgspec.UNSET  # likewise
+    agreement: AgreementCounts | msgspec.UnsetType = msgspec.UNSET  # likewise
 
 
 class Units(StrEnum):

@@ -26,10 +26,29 @@ def row_of(answer: bytes, row: int) -> dict[str, Any] | None:
 
     A row of several numbers is a list. Predictions without a name are the output ``predictions``.
     """
+    found = _decoded(answer)
+    return None if found is None else _row(found, row)
+
+
+def rows_of(answer: bytes, most: int) -> list[dict[str, Any]]:
+    """Return the rows of an answer as :func:`row_of`, from the first on, at most so many."""
+    found, rows = _decoded(answer), []
+    for number in range(most if found is not None else 0):
+        row = None if found is None else _row(found, number)
+        if row is None:
+            break
+        rows.append(row)
+    return rows
+
+
+def _decoded(answer: bytes) -> _Answer | None:
     try:
-        found = _decode(answer)
+        return _decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _row(found: _Answer, row: int) -> dict[str, Any] | None:
     if found.outputs is not None:
         rows = {one.name: _of_tensor(one, row) for one in found.outputs}
     elif isinstance(found.predictions, dict):

@@ -1,11 +1,16 @@
 """Outcomes, as the controller reads them: only those that it has not read, however many there are."""
 
+from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
 
+from lastgood.domain.agreement import PairRow
 from lastgood.domain.kpi import Awaited, Cursor, Outcome
+from lastgood.predictions.join_rows import rows_of
 from lastgood.predictions.log import PredictionLog
+from lastgood.predictions.stored import copied_rows, copy_of
 
 _ALL: Final = 2**63 - 1
 _COLUMNS: Final = (
@@ -22,6 +27,16 @@ _CAME: Final = f"""
 SELECT {_COLUMNS} FROM outcomes INDEXED BY outcomes_new
 WHERE release = ?1 AND seq > ?2 AND seq <= ?3 AND predicted_at <= ?4 ORDER BY seq LIMIT ?5
 """  # noqa: S608 - a constant
+
+
+# A request keeps its place; a log that was emptied begins anew.
+_PAIRS: Final = """
+SELECT p.seq, s.stage, s.arm, p.answer, p.copy FROM served s JOIN predictions p ON p.served = s.number
+WHERE s.release = ?1 AND s.arm IS NOT NULL AND s.stage IS NOT NULL AND p.copy IS NOT NULL AND p.seq > ?2
+ORDER BY p.seq LIMIT ?3
+"""
+ROWS_MAX: Final = 1_000
+"""Rows of one request that are looked at for agreement."""
 
 
 class LoggedOutcomes:
@@ -61,6 +76,28 @@ class LoggedOutcomes:
                 (release,),
             ).fetchall()
         return {arm: Awaited(predictions=added, labelled=labelled) for arm, added, labelled in rows}
+
+    def pairs(self, release: int, since: int, limit: int) -> tuple[list[PairRow], int]:
+        """Return the rows of copied requests after ``since``, and how far that is."""
+        if not self._log.path.exists():
+            return [], since
+        with self._log.reading() as connection:
+            last = connection.execute("SELECT coalesce(max(seq), 0) FROM predictions").fetchone()[0]
+            known = since if since <= last else 0
+            found = connection.execute(_PAIRS, (release, known, limit)).fetchall()
+        rows = [row for one in found for row in _pair(*one)]
+        return rows, found[-1][0] if found else known
+
+
+def _pair(sequence: int, stage: int, arm: str, answer: bytes | None, packed: bytes) -> Iterator[PairRow]:
+    """Yield the rows of one copied request: as many as either answer has, one without any where nobody can say."""
+    copy = copy_of(packed)
+    own = [] if answer is None else rows_of(answer, ROWS_MAX)
+    other = [] if copy is None else copied_rows(copy, ROWS_MAX)
+    if not (own or other):
+        yield PairRow(sequence=sequence, stage=stage, arm=arm)
+    for first, second in zip_longest(own, other):
+        yield PairRow(sequence=sequence, stage=stage, arm=arm, answer=first, other=second)
 
 
 def _outcome(row: tuple[Any, ...]) -> Outcome:

@@ -55,6 +55,10 @@ _ADDED: Final = (
     ("outcomes", "other", "BLOB"),
     ("outcomes", "slices", "TEXT"),
 )
+# On columns that such a log gets first.
+_INDEXES: Final = (
+    "CREATE INDEX IF NOT EXISTS predictions_copied ON predictions (served, seq) WHERE copy IS NOT NULL;"
+)
 _JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
@@ -104,7 +108,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         if known and column not in known:
             more += f"ALTER TABLE {table} ADD COLUMN {column} {kind}; "
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES} {LABEL_TABLES} {SKETCH_TABLES} {more} "
+        f"BEGIN IMMEDIATE; {_TABLES} {LABEL_TABLES} {SKETCH_TABLES} {more} {_INDEXES} "
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from lastgood.domain.prediction import Copy
-from lastgood.predictions.join_rows import row_of
+from lastgood.predictions.join_rows import row_of, rows_of
 
 _encode: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -43,3 +43,10 @@ def copied_row(copy: Copy, row: int) -> dict[str, Any] | None:
     if copy.answer is None or not 200 <= copy.status < 300:
         return None
     return row_of(copy.answer, row)
+
+
+def copied_rows(copy: Copy, most: int) -> list[dict[str, Any]]:
+    """Return what a copy answered to each row, as :func:`copied_row`, at most so many."""
+    if copy.answer is None or not 200 <= copy.status < 300:
+        return []
+    return rows_of(copy.answer, most)
