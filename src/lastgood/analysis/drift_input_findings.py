@@ -69,10 +69,14 @@ def _told(
 ) -> Finding:
     terms = guardrail.drift or DriftTerms()
     shapes = {name: shape(record.reference[name], one.total) for name, one in state.features.items()}
-    ranked = sorted(state.features, key=lambda name: _rank(state.features[name], shapes[name]), reverse=True)
+    seen = {
+        name: _seen(record.reference[name], one, shapes[name], terms.distance)
+        for name, one in state.features.items()
+    }
+    ranked = sorted(state.features, key=lambda name: _rank(state.features[name], seen[name]), reverse=True)
     absent = [record.reference[name].shown for name in ranked if not shapes[name].rows]
     clauses = [
-        *_moved(record, state, ranked),
+        *_moved(record, state, ranked, seen),
         _rows(record, state, ranked, shapes, moved=finding.verdict is Verdict.FAILED),
         f"{sentences.percent(terms.distance)} tolerated",
         f"never came: {_listed(absent)}"
@@ -82,12 +86,9 @@ def _told(
     ]
     said = "; ".join(clause for clause in clauses if clause)
     last = sentences.word(finding.verdict, guardrail.on_fail, dry_run=guardrail.dry_run)
-    lead = max((drift_inputs.log_e(one) for one in state.features.values()), default=0.0)
     numbers: dict[str, Any] = {
         "rows": record.rows,
         "distance": terms.distance,
-        "log_e": lead if record.inputs else None,
-        "bound": state.run_length,
         "run_length": drift_inputs.RUN_LENGTH * 60.0,
         "features": [
             _numbers(record.reference[name], state.features[name], shapes[name]) for name in ranked[:TOLD_MAX]
@@ -101,18 +102,25 @@ def _told(
     return msgspec.structs.replace(finding, sentence=f"{guardrail.name}: {said}: {last}.", numbers=numbers)
 
 
-def _rank(state: FeatureState, now: Shape) -> tuple[bool, float]:
-    seen = state.found or now
+def _seen(feature: Feature, state: FeatureState, total: Shape, distance: float) -> Shape:
+    """Return how a feature is told: as it is lately, or once it is back within the distance as it was found."""
+    if state.found is None:
+        return total
+    late = shape(feature, state.lately())
+    beyond = max(late.distance, late.unseen, late.missing - feature.missing) > distance
+    return late if beyond else state.found
+
+
+def _rank(state: FeatureState, seen: Shape) -> tuple[bool, float]:
     return state.reached, max(seen.distance, seen.unseen, seen.missing if state.missing else 0.0)
 
 
-def _moved(record: DriftRecord, state: InputState, ranked: list[str]) -> list[str]:
-    """Say what was found, as it was then: monthly_charges moved by 31 % (median 74 against 58 in training)."""
+def _moved(record: DriftRecord, state: InputState, ranked: list[str], shapes: dict[str, Shape]) -> list[str]:
+    """Say what was found: monthly_charges moved by 31 % (median 74 against 58 in training)."""
     clauses: list[str] = []
     found = [name for name in ranked if state.features[name].reached]
     for name in found[:NAMED_MAX]:
-        one, feature = state.features[name], record.reference[name]
-        seen = one.found or Shape(rows=0)
+        one, feature, seen = state.features[name], record.reference[name], shapes[name]
         if one.moved:
             verb = "" if any(" moved by " in clause for clause in clauses) else " moved"
             clauses.append(
