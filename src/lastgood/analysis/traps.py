@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lastgood.analysis import sentences
+from lastgood.analysis.budget import watch_minutes
 from lastgood.domain.plan import (
     DRIFTS,
     KPIS,
@@ -50,7 +51,7 @@ def only_health(plan: Plan) -> list[Trap]:
 def _unmeasured(plan: Plan) -> list[Trap]:
     """Return a trap when a candidate gets all traffic at once and no limit can take it back from there.
 
-    Comparisons need traffic on stable beside it, and a version that has all traffic cannot be held any more.
+    Comparisons need somebody beside it: the version before, where that answers copies in the watch.
     """
     limits = [
         one
@@ -62,7 +63,9 @@ def _unmeasured(plan: Plan) -> list[Trap]:
     if not plan.watch:
         sentence = "With all_at_once and 'watch: 0s' the candidate is not judged once it has traffic, not even its health."
         return [Trap(guardrail=None, sentence=sentence, next="Give a 'watch' such as 10m, or use canary.")]
-    if any(one.on_fail is OnFail.ROLLBACK for one in limits):
+    beside = watch_minutes(plan) if plan.watch_shadow else {}
+    compared = [one for one in plan.guardrails if one.name in beside and not one.dry_run]
+    if any(one.on_fail is OnFail.ROLLBACK for one in (*limits, *compared)):
         return []
     sentence = (
         "With all_at_once nothing is measured before all traffic is on the candidate, and only health goes back after "

@@ -63,7 +63,8 @@ Share = Annotated[
 MaxRate = Annotated[
     Percent | None,
     means(
-        "A hard limit on the candidate's rate, whatever stable does. Default: none for 'canary', 5% for "
+        "A hard limit on the candidate's rate, whatever stable does. Where what a rollback would return to is hardly better, "
+        "it holds instead of going back. Default: none for 'canary', 5% for "
         "'blue_green' and 'all_at_once', where no traffic is left on stable to compare with.",
         None,
         "5%",
@@ -72,7 +73,8 @@ MaxRate = Annotated[
 MaxCounter = Annotated[
     Percent | None,
     means(
-        "A hard limit on the candidate's rate, whatever stable does. 'blue_green' and 'all_at_once' need it: "
+        "A hard limit on the candidate's rate, whatever stable does. Where what a rollback would return to is hardly better, "
+        "it holds instead of going back. 'blue_green' and 'all_at_once' need it: "
         "they leave no traffic on stable to compare with.",
         None,
         "5%",

@@ -161,7 +161,10 @@ class LatencyGuardrail(
     maximum: Annotated[
         Duration | None,
         means(
-            "A hard limit: the longest latency allowed at 'quantile', whatever stable does.", None, "200ms"
+            "A hard limit: the longest latency allowed at 'quantile', whatever stable does. Where what a rollback would "
+            "return to is hardly better, it holds instead of going back.",
+            None,
+            "200ms",
         ),
     ] = msgspec.field(default=None, name="max")
     min_samples: MinSamples = 100

@@ -66,7 +66,8 @@ _Proof = Annotated[
 _Least = Annotated[
     Percent | None,
     means(
-        "A hard limit: the least that the candidate's metric may be, whatever stable does. 'blue_green' and "
+        "A hard limit: the least that the candidate's metric may be, whatever stable does. Where what a rollback would "
+        "return to is hardly better, it holds instead of going back. 'blue_green' and "
         "'all_at_once' need it: they leave no traffic on stable to compare with.",
         None,
         "80%",
