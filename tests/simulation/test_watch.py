@@ -11,6 +11,7 @@ from world import World
 from lastgood.cli.evidence import evidence_rows
 from lastgood.cli.progress import block
 from lastgood.cli.release_page import render
+from lastgood.domain.agreement import PairRow
 from lastgood.domain.kpi import Outcome
 from lastgood.domain.plan import Plan
 from lastgood.domain.plan_file import parse_plan
@@ -255,3 +256,35 @@ def test_the_watch_is_computed_again_from_its_strata(world: World) -> None:
     found = world.hindsight.recompute(release.id)
     assert found.strata == world.evidence.evidence(release.id).sequence
     assert found.findings > 1, "those of the promotion, and of the hold"
+
+
+def test_versions_that_say_other_things_are_told_without_labels() -> None:
+    """Answers to copies that differ too often alert once in the watch, and hold it where the plan says so."""
+    for on_fail, held in (("alert", None), ("hold", HoldReason.GUARDRAIL)):
+        again = World()
+        again.register("v1.0", "v1.1")
+        again.serve("v1.0")
+        used = plan(
+            "{metric: errors}", f"{{metric: agreement, min: 80%, min_samples: 20, on_fail: {on_fail}}}"
+        )
+        release, _ = promoted(again, used, rows=0)
+        again.outcomes.copied += [
+            PairRow(
+                sequence=number + 1,
+                stage=used.pair_stage,
+                arm="candidate",
+                answer={"label": 1},
+                other={"label": int(number % 3 > 0)},
+            )
+            for number in range(60)
+        ]
+        again.turn(2.0)
+        again.turn(2.0)
+        now = again.release(release.id)
+        assert now.phase is Phase.WATCHING
+        assert (now.hold.reason if now.hold else None) is held
+        assert now.alerted == ("agreement",)
+        last = [event for event in again.journal.chain() if event.release == release.id][-1]
+        assert last.type == "lastgood.guardrail.alerted"
+        assert "66.7 % of both versions' answers are the same, 40 of 60" in last.data["cause"]
+        assert again.hindsight.recompute(release.id).findings > 0
