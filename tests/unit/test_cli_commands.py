@@ -354,3 +354,12 @@ def test_every_command_has_help_and_the_common_flags():
 def test_values_are_said_shortly(said, expected):
     """Durations, sizes and shares read as a person says them."""
     assert said == expected
+
+
+def test_plan_explain_says_what_numbers_from_outside_cannot_promise(project):
+    """One number has no false-alarm rate, and that is said where nothing else compares either."""
+    source = "source: {python: refunds}"
+    (project / "plan.yaml").write_text(f"guardrails: [{{metric: custom, name: rate, {source}, max: 1}}]\n")
+    alone = run("plan", "explain", "plan.yaml")
+    assert "compares nothing" in alone.stdout
+    assert "One number from outside has no false-alarm rate (rate)." in alone.stdout

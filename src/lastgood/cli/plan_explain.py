@@ -118,7 +118,8 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
     from lastgood.analysis.foresight import divides
 
     if not found:
-        return ["The plan compares nothing: no guardrail holds the candidate against stable."]
+        told = "The plan compares nothing: no guardrail holds the candidate against stable."
+        return [told, *(styled(note, "dim") for note in _outside(plan))]
     rows: list[list[Any]] = []
     for one in found:
         rate = "" if one.rate is None else f"{one.rate:.2%}"
@@ -146,9 +147,7 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
     if not any(divides(step) for step in plan.steps):
         notes.append("No step divides the traffic: in this plan nothing is compared, so nothing is noticed.")
     limits = [one.name for one in plan.guardrails if one.maximum is not None and one.name not in compared]
-    outside = [one.name for one in plan.guardrails if one.custom is not None and not one.custom.counts]
-    if outside:
-        notes.append(f"One number from outside has no false-alarm rate ({', '.join(outside)}).")
+    notes += _outside(plan)
     if limits:
         notes.append(f"Hard limits have no known rate ({', '.join(limits)}): see 'lastgood plan lint'.")
     return [
@@ -157,6 +156,17 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
         table(headings, rows),
         *(styled(note, "dim") for note in notes),
     ]
+
+
+def _outside(plan: "Plan") -> list[str]:
+    """Say what is not known of numbers from outside."""
+    custom = [one for one in plan.guardrails if one.custom is not None]
+    single = [one.name for one in custom if one.custom is not None and not one.custom.counts]
+    counted = [one.name for one in custom if one.name not in single]
+    notes = [f"Of {', '.join(counted)}, as if each request were counted outside."] if counted else []
+    if single:
+        notes.append(f"One number from outside has no false-alarm rate ({', '.join(single)}).")
+    return notes
 
 
 def _sliced(guardrail: "Guardrail") -> str:
