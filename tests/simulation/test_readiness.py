@@ -1,5 +1,6 @@
 """Whether the way back is open: links, what losing one does to a release, golden requests, drills; on a real SQLite file."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lastgood.domain.golden import Golden
 from lastgood.domain.plan import DataPlan, OnRollback
 from lastgood.domain.readiness import LinkState, Readiness
 from lastgood.domain.release import HoldReason, Phase
+from lastgood.domain.snapshot import DataTask
 from lastgood.errors import Code, LastgoodError
 from lastgood.wire.frames import Status
 
@@ -107,6 +109,19 @@ def test_a_snapshot_that_is_lost_holds_the_release(shop: Shop, damage: str) -> N
     assert held.hold is not None
     assert held.hold.reason is HoldReason.READINESS
     assert "snapshot" in held.hold.message
+
+
+def test_a_reading_that_was_over_before_somebody_asked_is_no_fresh_one(shop: Shop) -> None:
+    """A look in the background read the snapshot, and nobody took that in: what happened to it since is found all the same."""
+    progressing_with_data(shop)
+    desk = shop.world.live.desk
+    shop.world.readiness.look()
+    while not desk.idle():
+        time.sleep(0.001)
+    assert desk.knows("features", DataTask.VERIFY, "r2_snapshot")
+    shutil.rmtree(next(shop.path.parent.rglob("r2_snapshot*")))
+
+    assert states(shop.world.readiness.of("churn", fresh=True))["snapshot"] == "broken"
 
 
 def test_a_lost_way_back_holds_and_the_release_goes_on_by_itself_when_it_is_back(world: World) -> None:

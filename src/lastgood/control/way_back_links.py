@@ -35,7 +35,10 @@ _MORE_ROOM: Final = "Free some room: lastgood gc says what can go."
 
 
 class _Read(msgspec.Struct, frozen=True):
-    """What reading a snapshot, or asking a host, has found ``at``: an error (empty: none), and the room in its source."""
+    """What reading a snapshot, or asking a host, has found: an error (empty: none), and the room in its source.
+
+    ``at`` is when a reading of a snapshot began, for what happens to its bytes afterwards it may have passed over.
+    """
 
     at: float
     key: object = None
@@ -62,6 +65,7 @@ class Prover:
         self._artifacts: dict[str, _Read] = {}
         self._answers: dict[tuple[str, int], _Read] = {}
         self._snapshots: dict[str, _Read] = {}
+        self._begun: dict[str, float] = {}  # when readings of snapshots began that are not taken in yet
 
     def prove(self, way: WayBack, *, serving: bool, fresh: float = 0.0) -> tuple[Link, ...]:
         """Return how the links stand. ``serving`` is whether hosts should run at all.
@@ -196,7 +200,10 @@ class Prover:
         return [_link(LinkName.SNAPSHOT, LinkState.OK, what), _room(way, snapshot, found.room)]
 
     def _read(self, snapshot: Snapshot, fresh: float) -> _Read | None:
-        """Return what the newest finished reading of a snapshot found, beginning one when it is due."""
+        """Return what the newest finished reading of a snapshot found, beginning one when it is due.
+
+        With ``fresh``, one that was begun before this call is only what is known when time is up.
+        """
         known = self._snapshots.get(snapshot.token)
         if not fresh and known is not None and not known.error and not self._old(known, SNAPSHOT_SECONDS):
             return known
@@ -205,18 +212,25 @@ class Prover:
             source.verify(snapshot)
             return source.room()
 
-        until = time.monotonic() + fresh
+        desk, work_of = self._live.desk, (snapshot.source, DataTask.VERIFY, snapshot.token)
+        until, earlier = time.monotonic() + fresh, fresh > 0 and desk.knows(*work_of)
         while True:
-            work = self._live.desk.ask(snapshot.source, DataTask.VERIFY, snapshot.token, act)
+            if not desk.knows(*work_of):
+                self._begun[snapshot.token] = self._now()
+            work = desk.ask(*work_of, act)
             if work.done:
-                self._live.desk.forget(snapshot.source, DataTask.VERIFY, snapshot.token)
+                desk.forget(*work_of)
                 error = "" if work.error is None else work.error.message
                 room = work.result if isinstance(work.result, int) else None
-                known = self._snapshots[snapshot.token] = _Read(self._now(), None, error, room)
+                begun = self._begun.pop(snapshot.token, self._now())
+                known = self._snapshots[snapshot.token] = _Read(begun, None, error, room)
+                if not earlier:
+                    return known
+                earlier = False  # what may have changed since it was begun is read once more
+            elif time.monotonic() >= until:
                 return known
-            if time.monotonic() >= until:
-                return known
-            time.sleep(_POLL_SECONDS)
+            else:
+                time.sleep(_POLL_SECONDS)
 
     def _old(self, known: _Read, seconds: float) -> bool:
         return self._now() - known.at > seconds
