@@ -13,6 +13,7 @@ from lastgood.analysis.course import course
 from lastgood.cli.evidence import evidence_lines
 from lastgood.cli.output import shown
 from lastgood.control.custom import AT_ONCE, CustomMetrics
+from lastgood.domain.custom import Numbers
 from lastgood.domain.plan import Plan
 from lastgood.domain.plan_file import parse_plan
 from lastgood.domain.release import Phase, Release
@@ -363,7 +364,12 @@ def test_at_most_so_many_are_asked_at_once_and_the_lost_are_told(world: World) -
         assert custom.strata(release, evidence, sequence=0, now=1_000.0) == ()
     assert len(begun_work) == AT_ONCE
     clock[0] = 16.0
-    found = custom.strata(release, evidence, sequence=0, now=1_016.0)
+    later = msgspec.structs.replace(release, step=1)
+    found = custom.strata(later, evidence, sequence=0, now=1_016.0)
     assert len(begun_work) == AT_ONCE + 1
     assert [one.custom.guardrail for one in found if one.custom] == names[:AT_ONCE]
     assert all("given up" in one.custom.error for one in found if one.custom)
+    begun_work[-1]()
+    last = custom.strata(later, evidence, sequence=0, now=1_016.0)[-1]
+    assert last.custom
+    assert (last.custom.guardrail, last.custom.reading, last.stage) == (names[-1], Numbers(0.5), 1)

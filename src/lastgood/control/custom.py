@@ -157,6 +157,10 @@ class CustomMetrics:
             subject = self._subject(release, now)
             asking.job = _Job(guardrail, subject, state.number + 1, stage)
             self._waiting.append(asking.job)
+        elif asking.job in self._waiting:
+            asking.stage = asking.job.stage = (
+                stage  # it is asked for in this stage, wherever it began to wait
+            )
         return asking.job
 
     def _subject(self, release: Release, now: float) -> Subject:
