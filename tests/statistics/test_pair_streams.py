@@ -105,6 +105,31 @@ def test_pairs_need_at_most_half_the_labels(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("margin", "shares"),
+    [
+        (Margin(value=2.0), (0.06, 0.03, 0.05)),
+        (Margin(kind=MarginKind.ABSOLUTE, value=0.02), (0.05, 0.03, 0.05)),
+    ],
+)
+def test_a_candidate_at_the_proof_margin_is_seldom_proven(
+    margin: Margin, shares: tuple[float, float, float]
+) -> None:
+    """Worse by just the margin: shown not to be with a chance of at most alpha; an equal one is shown within 3 000 pairs."""
+    chance, proven = np.random.default_rng(5), 0
+    for _ in range(300):
+        test = kpi_pairs.not_worse(margin, ALPHA)
+        for _look in range(100):
+            test = kpi_pairs.with_pairs(test, kpi_pairs.swapped(pairs_at(chance, 20, shares)))
+        proven += kpi_pairs.reached(test)
+    assert proven <= binom.ppf(0.999, 300, ALPHA)
+    equal = kpi_pairs.not_worse(margin, ALPHA)
+    for _look in range(150):
+        equal = kpi_pairs.with_pairs(equal, kpi_pairs.swapped(pairs_at(chance, 20, (0.03, 0.03, 0.05))))
+    assert kpi_pairs.reached(equal)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5, 20])
 def test_a_release_with_many_guardrails_keeps_its_rate(count: int) -> None:
     """Delayed labels, a daily cycle in both arms, sticky users in the split: pairs and split together, at most the rate."""

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from lastgood.analysis import kpi_state
 from lastgood.analysis.kpi import tally
+from lastgood.analysis.kpi_findings import judged
 from lastgood.analysis.kpi_state import LabelRecord
 from lastgood.domain.kpi import Kpi, Labels, Outcome, Pairs
-from lastgood.domain.plan import Guardrail, Plan
+from lastgood.domain.plan import Guardrail, Plan, PromoteWhen
 from lastgood.domain.plan_file import parse_plan
+from lastgood.domain.traffic import Units
 
 ANSWER = st.sampled_from([0, 1])
 ROW = st.tuples(
@@ -160,6 +162,27 @@ def test_pairs_that_differ_against_the_candidate_are_enough(margin: str) -> None
     assert not kpi_state.reached(good)
     plain = msgspec.json.decode(msgspec.json.encode(bad))
     assert msgspec.convert(plain, kpi_state.KpiState, str_keys=True) == bad
+
+
+@pytest.mark.parametrize("margin", ["1.2", "1pp"])
+def test_a_proof_may_be_shown_by_pairs(margin: str) -> None:
+    """Pairs that mostly agree show a good candidate, at half the rate; a plan without a shadow step has the whole for its split."""
+    text = f"{{metric: accuracy, margin: {margin}, proof_margin: 4pp}}"
+    used = msgspec.structs.replace(plan(text), promote_when=PromoteWhen.PROVEN)
+    good = folded(used, Pairs(pairs=2000, only1=20, only0=22), 0)
+    bad = folded(used, Pairs(pairs=2000, only1=120, only0=22), 0)
+    assert [proof.state.stopped for proof in good.paired_proofs or ()] == [True]
+    assert [proof.state.stopped for proof in bad.paired_proofs or ()] == [False]
+    assert good.proofs[0].state.alpha == pytest.approx(used.false_promotion_rate / 2.0)
+    finding = judged(
+        used.guardrails[-1], good, alpha=0.01, proving=True, units=Units.REQUESTS, strata=1, log=""
+    )
+    assert finding.proven
+    assert [one["part"] for one in finding.numbers["proof"]["margins"]] == ["accuracy", "accuracy, pairs"]
+    alone = msgspec.structs.replace(plan(text, "[{weight: 20%, for: 1s}]"), promote_when=PromoteWhen.PROVEN)
+    state = kpi_state.initial(alone, alone.guardrails[-1])
+    assert state.paired_proofs is msgspec.UNSET
+    assert state.proofs[0].state.alpha == pytest.approx(used.false_promotion_rate)
 
 
 def test_evidence_of_before_has_no_word_of_pairs() -> None:

@@ -174,7 +174,7 @@ def _more(guardrail: Guardrail, missing: int) -> str:
 def _proven(state: KpiState, proving: bool) -> bool | None:
     if not proving or not state.proofs:
         return None
-    return any(map(comparisons.reached, state.proofs))
+    return any(proof.state.stopped for proof in (*state.proofs, *(state.paired_proofs or ())))
 
 
 def _numbers(guardrail: Guardrail, state: KpiState, alpha: float, proven: bool | None) -> dict[str, Any]:
@@ -242,6 +242,17 @@ def _proof(guardrail: Guardrail, state: KpiState, proven: bool | None) -> dict[s
             "reached": comparisons.reached(proof),
         }
         for margin, proof in zip(guardrail.proof, state.proofs, strict=True)
+    ]
+    margins += [
+        {
+            "part": f"{guardrail.name}, pairs",
+            "kind": margin.kind.value,
+            "value": margin.value,
+            "log_e": kpi_pairs.log_e(paired),
+            "bound": math.exp(kpi_pairs.log_bound(paired)),
+            "reached": kpi_pairs.reached(paired),
+        }
+        for margin, paired in zip(guardrail.proof, state.paired_proofs or (), strict=False)
     ]
     best = max(margins, key=lambda one: (one["reached"], one["log_e"]))
     return {"log_e": best["log_e"], "bound": best["bound"], "reached": proven, "margins": margins}

@@ -40,6 +40,23 @@ def worse(margin: Margin, alpha: float) -> WorseInPairs:
     return PairsByDifference(paired_margin.initial(alpha, margin.value))
 
 
+def not_worse(margin: Margin, alpha: float) -> WorseInPairs:
+    """Return the test of whether the candidate is shown to be less than ``margin`` worse, before any pair.
+
+    It is the same question with the arms swapped: is stable the wrong one so often that the candidate cannot be that much
+    worse? It takes :func:`swapped` pairs. Odds below the margin of the pairs that differ are odds below it between the arms, as
+    right and wrong answers to one row go together.
+    """
+    if margin.kind is MarginKind.ODDS:
+        return PairsByOdds(paired.initial(alpha, 1.0 / margin.value))
+    return PairsByDifference(paired_margin.initial(alpha, -margin.value))
+
+
+def swapped(pairs: Pairs) -> Pairs:
+    """Return the pairs with the arms swapped."""
+    return msgspec.structs.replace(pairs, only1=pairs.only0, only0=pairs.only1)
+
+
 def with_pairs(test: WorseInPairs, pairs: Pairs) -> WorseInPairs:
     """Return a test after more pairs. Once reached it keeps the evidence it had."""
     if isinstance(test, PairsByOdds):

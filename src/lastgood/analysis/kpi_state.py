@@ -48,6 +48,7 @@ class KpiState(msgspec.Struct, frozen=True, kw_only=True):
     keys: bytes = b""
     slices: "list[SliceState] | msgspec.UnsetType" = msgspec.UNSET  # left out where no columns are named
     paired: WorseInPairs | msgspec.UnsetType = msgspec.UNSET  # left out where the plan has no shadow step
+    paired_proofs: tuple[WorseInPairs, ...] | msgspec.UnsetType = msgspec.UNSET  # likewise
     watch: KpiWatch | msgspec.UnsetType = msgspec.UNSET  # left out before the first label of the watch
 
 
@@ -73,8 +74,14 @@ def initial(plan: Plan, guardrail: Guardrail) -> KpiState:
     proof = proof_alpha(plan, guardrail)
     if begun.test is None or proof is None or guardrail.metric not in CONFUSIONS:
         return begun
-    proofs = tuple(comparisons.not_worse(one, proof) for one in guardrail.proof)
-    return msgspec.structs.replace(begun, proofs=proofs)
+    if begun.paired is msgspec.UNSET:
+        proofs = tuple(comparisons.not_worse(one, proof) for one in guardrail.proof)
+        return msgspec.structs.replace(begun, proofs=proofs)
+    return msgspec.structs.replace(  # either is enough, so they share the rate
+        begun,
+        proofs=tuple(comparisons.not_worse(one, 0.5 * proof) for one in guardrail.proof),
+        paired_proofs=tuple(kpi_pairs.not_worse(one, 0.5 * proof) for one in guardrail.proof),
+    )
 
 
 def split_part(plan: Plan, guardrail: Guardrail) -> float:
@@ -197,10 +204,14 @@ def _paired(guardrail: Guardrail, state: KpiState, kpi: Kpi, stage: int) -> KpiS
     """Return the state after more pairs of a shadow step."""
     if guardrail.metric not in PAIRED or not kpi.pairs:
         return _after(state, kpi, stage)
-    paired = state.paired
+    paired, proofs = state.paired, state.paired_proofs
+    if proofs:
+        swapped = kpi_pairs.swapped(kpi.pairs)
+        proofs = tuple(kpi_pairs.with_pairs(proof, swapped) for proof in proofs)
     return msgspec.structs.replace(
         state,
         paired=kpi_pairs.with_pairs(paired, kpi.pairs) if paired is not msgspec.UNSET else paired,
+        paired_proofs=proofs,
         total=state.total.plus(kpi),
         compared=state.compared + kpi.pairs.pairs,
         keys=_remembered(state.keys, kpi.keys),
