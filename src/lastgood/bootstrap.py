@@ -172,7 +172,7 @@ def _views(out: Outside, inside: Inside) -> Views:
         router=out.router,
         executor=inside.executor,
         observer=inside.observer,
-        readiness=inside.readiness.last,
+        readiness=inside.readiness.current,
     )
 
 

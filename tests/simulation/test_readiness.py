@@ -88,6 +88,19 @@ def test_every_link_of_a_way_back_with_data_is_proven(shop: Shop) -> None:
     }
 
 
+def test_what_was_known_of_another_way_back_is_not_shown(world: World) -> None:
+    """Once a release has made another version stable, the look before it says nothing of the way back of today."""
+    world.readiness.of("churn", fresh=True)
+    assert world.readiness.current("churn") is not None
+    progressing(world)
+    stale = world.readiness.last("churn")
+    told = world.views.deployment("churn").readiness
+
+    assert stale is not None
+    assert stale.version is None
+    assert told is None
+
+
 @pytest.mark.parametrize("damage", ["gone", "changed"])
 def test_a_snapshot_that_is_lost_holds_the_release(shop: Shop, damage: str) -> None:
     """One changed byte or a deleted file is found by reading, the release is held, and the link is named."""

@@ -417,7 +417,7 @@ class World:
             router=self.router,
             executor=self.executor,
             observer=self.observer,
-            readiness=self.readiness.last,
+            readiness=self.readiness.current,
             now=lambda: self.clock,
         )
         self.hindsight = Hindsight(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from lastgood.cli.client import NoServerError
+from lastgood.cli.data_words import data_ended
 from lastgood.cli.output import Output, grid, shown, styled
 from lastgood.cli.session import Session
 from lastgood.cli.wording import (
@@ -134,6 +135,8 @@ def outcome(view: dict[str, Any], stable: dict[str, Any] | None) -> list[Any]:
     }[view["phase"]]
     if view["version"]["failed"]:
         lines.append(f"{name_of(view['version'])} is tagged failed.")
+    if view["phase"] in ("rolled_back", "aborted"):
+        lines += data_ended(view["data"])
     return [*lines, deployed(stable)]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,10 @@ def show(session: Session, token: str) -> None:
 @click.argument("token")
 @click.option("--to", required=True, metavar="FOLDER", help="A new or an empty folder.")
 def export(session: Session, token: str, to: str) -> None:
-    """Copy the rows that only this quarantine has to FOLDER, as JSON lines (for folders: the files themselves)."""
+    """Copy the rows that only this quarantine has to FOLDER.
+
+    They are JSON lines, a file for each table; of a folder of files, the files themselves.
+    """
     found = session.read("quarantines", token)
     if found["freed_by"] or not found["counted"]:
         why = (
@@ -114,7 +118,7 @@ def restore(session: Session, token: str, reason: str, yes: bool) -> int:
         held = "" if done["held_ms"] is None else f"; requests waited {done['held_ms']:.1f} ms"
         lines = [
             f"{token} is live again in {found['source']}{held}.",
-            f"What it replaced is kept: lastgood quarantine show {done['replaced']}",
+            f"What it replaced: lastgood quarantine show {done['replaced']}",
         ]
     session.output.result({**done, "without_server": here}, *lines)
     return EXIT_OK if done["restored"] else EXIT_ERROR
@@ -152,7 +156,18 @@ def _confirm(session: Session, question: str, yes: bool) -> None:
         return
     if session.output.as_json:
         raise LastgoodError(Code.INVALID, "With --json nobody can be asked.", "Add --yes.")
-    click.confirm(question, abort=True, err=True)
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        sys.stderr.write("\n")
+        raise LastgoodError(
+            Code.INVALID, "Nobody is there to answer. Nothing was changed.", "Add --yes."
+        ) from None
+    if not agreed:
+        session.output.note("Nothing was changed.")
+        raise click.Abort
 
 
 def _added(found: Any) -> int:

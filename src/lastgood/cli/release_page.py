@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lastgood.cli.data_words import data_rows
 from lastgood.cli.drift_words import drift_pictures
 from lastgood.cli.evidence import baseline_lines, evidence_rows
 from lastgood.cli.slice_words import HEADINGS, slice_rows
@@ -51,6 +52,7 @@ def render(report: Mapping[str, Any], *, as_html: bool) -> str:
         guardrails=[(one, evidence_rows(one, release["baseline"])) for one in release["findings"]],
         slices=[(one, rows) for one in release["findings"] if (rows := slice_rows(one))],
         slice_headings=HEADINGS,
+        data=data_rows(release),
         drifts=drift_pictures(release["findings"]),
         stages=[_stage(one, release["steps"]) for one in report["traces"]["stages"]],
         pictures=_curves(report["traces"]["points"]),

@@ -6,6 +6,7 @@ import click
 
 from lastgood.cli.anywhere import command_anywhere
 from lastgood.cli.command import command
+from lastgood.cli.data_words import data_ended
 from lastgood.cli.session import Session
 from lastgood.cli.wording import number_and_label
 
@@ -43,7 +44,7 @@ def sentences(found: dict[str, Any], *, keep: bool) -> list[str]:
         lines.append(f"{marked} is tagged failed.")
     elif keep:
         lines.append(f"{marked} is not tagged failed (--keep).")
-    return [*lines, last]
+    return [*lines, *data_ended(found["data"]), last]
 
 
 def _make(name: str, words: str) -> click.Command:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lastgood.cli.command import command
+from lastgood.cli.data_words import data_rows
 from lastgood.cli.evidence import baseline_lines, sealed_lines
 from lastgood.cli.output import sheet, styled
 from lastgood.cli.session import Session
@@ -145,6 +146,7 @@ def _release(found: dict[str, Any]) -> list[tuple[str, object]]:
     if found["finished_at"] is None:
         copies = [("copies", percent(found["shadow_percent"]))] if found["shadow_percent"] else []
         rows += [("weight", percent(found["weight_percent"])), *copies, ("waiting", found["waiting"])]
+    rows += data_rows(found)
     rows += [("before it", line) for line in baseline_lines(found["baseline"])]
     rows += [("guardrail", f"{one['verdict']}: {one['sentence']}") for one in found["findings"]]
     rows += [("evidence", line) for line in sealed_lines(found["evidence"])]

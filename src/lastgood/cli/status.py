@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from lastgood.cli.command import command
+from lastgood.cli.data_words import data_now
 from lastgood.cli.evidence import baseline_lines, evidence_blocks, evidence_lines
 from lastgood.cli.output import shown, styled, table
 from lastgood.cli.progress import block
@@ -171,6 +172,8 @@ def _deployment(view: dict[str, Any], evidence: bool) -> list[Any]:
         host = release["version"]["host"]
         if release["phase"] not in ("shadowing", "progressing", "paused"):
             lines.append(f"  {release['cause']}" + (f" (host: {host})" if host else ""))
+        if release["data"] is not None:
+            lines.append(f"  data       {data_now(release['data'])}")
         lines += (
             [*block({**release, "findings": []}), *evidence_lines(release)] if evidence else block(release)
         )
@@ -205,7 +208,7 @@ def _gateways(view: dict[str, Any]) -> Any:
 def _way_back(view: dict[str, Any]) -> Any:
     found = view.get("readiness")
     if found is None:
-        return f"  way back   not looked at here: lastgood verify {view['deployment']}"
+        return f"  way back   not looked at yet; to look now: lastgood verify {view['deployment']}"
     broken = next((link for link in found["links"] if link["state"] == "broken"), None)
     if broken is None:
         drill = next((link["sentence"] for link in found["links"] if link["name"] == "last drill"), "")

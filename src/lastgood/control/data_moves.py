@@ -186,7 +186,7 @@ def give_back(release: Release, seen: Situation) -> Move | None:
     )
     return Move(
         event=None,
-        cause=release.cause,
+        cause=f"{data.source} is back",
         changes={"data": swapped},
         stable=release.target,
         publish=True,

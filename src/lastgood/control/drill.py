@@ -182,7 +182,7 @@ class _Rehearsal:
 def _event(deployment: Deployment, drill: Drill, actor: str, now: float, before: str) -> EventDraft:
     """Return the event of a drill; ``before`` is how the one before it had failed."""
     name = deployment.name
-    cause, then = f"the rollback of {name} was rehearsed in {drill.seconds:.3g} s", "The way back is open."
+    cause, then = f"the rollback of {name} was rehearsed in {drill.lasted}", "The way back is open."
     if drill.failed:
         cause = f"the rehearsal of the rollback of {name} failed at {drill.failed.rstrip('.')}"
         then = (

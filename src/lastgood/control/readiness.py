@@ -98,6 +98,18 @@ class ReadinessWatch:
         found = self._last.get(name)
         return None if found is None or abs(self._now() - found.at) > STALE_SECONDS else found
 
+    def current(self, name: str) -> Readiness | None:
+        """Return what the last look found, None also where the way back has come to lead elsewhere since.
+
+        :raises LastgoodError: ``not_found``.
+        """
+        found = self.last(name)
+        if found is None:
+            return None
+        way = self._ways.of(deployment_named(self._releases, name))
+        release = None if way.release is None else way.release.id
+        return found if (found.version, found.release) == (way.goal, release) else None
+
     def of(self, name: str, *, fresh: bool = False) -> Readiness:
         """Return the readiness of a deployment; ``fresh`` proves every link now, and reads its snapshot again.
 
@@ -177,7 +189,7 @@ class ReadinessWatch:
                 next=f"Mend that, then rehearse again: lastgood drill {name}",
             )
         to = drill.label or f"version {drill.version}"
-        sentence = f"to {to} {ago(now - drill.at)} ago, took {drill.seconds:.3g} s{following}"
+        sentence = f"to {to} {ago(now - drill.at)} ago, took {drill.lasted}{following}"
         if drill.ok and drill.version == way.goal:
             return Link(name=LinkName.DRILL, state=LinkState.OK, sentence=sentence)
         return Link(name=LinkName.DRILL, state=LinkState.UNKNOWN, sentence=sentence, next=then)

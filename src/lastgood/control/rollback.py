@@ -4,6 +4,7 @@ import time
 
 import msgspec
 
+from lastgood.control.data_views import DataView, data_view
 from lastgood.control.execute import Executor
 from lastgood.control.live_data import LiveData
 from lastgood.control.lookup import deployment_named, under_way
@@ -28,7 +29,7 @@ class RollbackResult(msgspec.Struct, frozen=True, kw_only=True):
 
     ``published_ms`` is when the new route was in force; ``verified_ms`` when every gateway had
     acknowledged it and nothing of the version left was in flight. ``changed`` is False when the version
-    asked for was served already.
+    asked for was served already. ``data`` is the live data that went back with it, or stayed; None where there is none.
     """
 
     deployment: str
@@ -42,6 +43,7 @@ class RollbackResult(msgspec.Struct, frozen=True, kw_only=True):
     gateways: int = 0
     published_ms: float = 0.0
     verified_ms: float = 0.0
+    data: DataView | None = None
 
 
 class Rollback:
@@ -267,4 +269,5 @@ class Rollback:
             gateways=len(self._executor.workers()),
             published_ms=round(published, 3),
             verified_ms=round(verified, 3),
+            data=data_view(release),
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from lastgood.control.data_views import DataView, data_view
 from lastgood.control.execute import Executor
 from lastgood.control.history import told_of
 from lastgood.control.labels import with_pending
@@ -75,6 +76,7 @@ class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
     shadow_percent: float = 0.0
     pairs: int = 0
     copies_dropped: int = 0
+    data: DataView | None = None
 
 
 class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +249,7 @@ class Views:
             shadow_percent=copied / 100,
             pairs=pairs,
             copies_dropped=self._observer.copies_dropped() if copied else 0,
+            data=data_view(release),
         )
 
     def _copied(self, release: Release) -> int:

@@ -109,6 +109,11 @@ class Drill(msgspec.Struct, frozen=True, kw_only=True):
         return self.done and all(part.ok for part in self.parts)
 
     @property
+    def lasted(self) -> str:
+        """How long all parts took, as it is told: ``25ms``, ``1.5s``."""
+        return f"{self.seconds * 1000:.0f}ms" if self.seconds < 1 else f"{self.seconds:.1f}s"
+
+    @property
     def failed(self) -> str:
         """The part that failed, with its reason; empty when none did."""
         return next((f"{part.name}: {part.sentence}" for part in self.parts if not part.ok), "")
