@@ -22,7 +22,7 @@ from lastgood.domain.release import Phase, Release
 from lastgood.domain.traffic import ArmCounts, Stratum
 from lastgood.domain.version import Version
 from lastgood.errors import LastgoodError
-from lastgood.ports import Metrics
+from lastgood.quality_ports import Metrics
 
 logger = logging.getLogger(__name__)
 AT_ONCE: Final = 4

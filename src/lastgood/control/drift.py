@@ -12,7 +12,7 @@ from lastgood.domain.sketch import Sketch
 from lastgood.domain.traffic import Stratum
 from lastgood.domain.version import Version
 from lastgood.errors import LastgoodError
-from lastgood.ports import Sketches
+from lastgood.quality_ports import Sketches
 
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 20.0  # sketches come every ten seconds or so, and inputs are judged by the minute

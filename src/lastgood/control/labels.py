@@ -12,7 +12,7 @@ from lastgood.domain.plan import KPIS
 from lastgood.domain.release import Release
 from lastgood.domain.traffic import Stratum
 from lastgood.errors import LastgoodError
-from lastgood.ports import Outcomes
+from lastgood.quality_ports import Outcomes
 
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # labels come hours late: a second is soon

@@ -11,7 +11,7 @@ from lastgood.control.contract import reference_beside
 from lastgood.domain.sketch import FEATURES_MAX, Reference
 from lastgood.domain.version import Signature, Tensor
 from lastgood.errors import Code, LastgoodError
-from lastgood.ports import Table
+from lastgood.quality_ports import Table
 
 ROWS_MAX: Final = 1_000_000
 """Rows that are read; what comes after them is passed over."""

@@ -1,7 +1,7 @@
 """Custom metrics: numbers from outside that guardrails are judged by, and what was measured of them.
 
 Belongs here: what a guardrail asks for, whom it asks about, and what counts as an answer. Asking is
-:class:`lastgood.ports.Metrics`.
+:class:`lastgood.quality_ports.Metrics`.
 """
 
 import math

@@ -34,7 +34,7 @@ class HttpMetric:
     def ask(self, url: str, terms: CustomTerms, context: Mapping[str, Any]) -> Any:
         """Return the answer in the document, None where it says null or there is no content (204).
 
-        :raises LastgoodError: as :class:`lastgood.ports.Metrics` says.
+        :raises LastgoodError: as :class:`lastgood.quality_ports.Metrics` says.
         """
         status, body = self.fetch("GET", in_url(url, context), terms.timeout)
         origin = origin_of(url)

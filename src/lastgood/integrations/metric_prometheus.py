@@ -24,7 +24,7 @@ class PrometheusMetric:
     def ask(self, url: str, terms: CustomTerms, context: Mapping[str, Any]) -> float | None:
         """Return the value of the query, None where there is none.
 
-        :raises LastgoodError: as :class:`lastgood.ports.Metrics` says.
+        :raises LastgoodError: as :class:`lastgood.quality_ports.Metrics` says.
         """
         base, _, _ = url.partition("?")
         form = {"query": in_query(terms.ask, context)}

@@ -39,7 +39,7 @@ class PythonMetric:
     def ask(self, terms: CustomTerms, subject: Subject) -> Reading | None:
         """Return what the function says about ``subject``.
 
-        :raises LastgoodError: as :class:`lastgood.ports.Metrics` says.
+        :raises LastgoodError: as :class:`lastgood.quality_ports.Metrics` says.
         """
         asked = {"function": terms.ask, "counts": terms.counts, "context": subject.context()}
         return run_child(

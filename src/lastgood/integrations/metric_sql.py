@@ -46,7 +46,7 @@ class SqlMetric:
     def ask(self, url: str, terms: CustomTerms, context: Mapping[str, Any]) -> Reading | None:
         """Return what the statement gives. Relative SQLite files are taken from the project's folder.
 
-        :raises LastgoodError: as :class:`lastgood.ports.Metrics` says.
+        :raises LastgoodError: as :class:`lastgood.quality_ports.Metrics` says.
         """
         asked = {
             "url": url,

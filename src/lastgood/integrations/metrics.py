@@ -19,7 +19,7 @@ _SHORTEST: Final = 4  # a shorter text is no secret
 
 
 class OutsideMetrics:
-    """The :class:`~lastgood.ports.Metrics` of all four kinds."""
+    """The :class:`~lastgood.quality_ports.Metrics` of all four kinds."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._settings = settings
@@ -33,7 +33,7 @@ class OutsideMetrics:
     def measure(self, terms: CustomTerms, subject: Subject) -> Reading | None:
         """Ask once. The settings are asked before whether that is allowed, also where a URL comes from a reference.
 
-        :raises LastgoodError: as :class:`lastgood.ports.Metrics` says.
+        :raises LastgoodError: as :class:`lastgood.quality_ports.Metrics` says.
         """
         check_may_ask(terms, self._settings)
         if terms.kind is SourceKind.PYTHON:

@@ -15,7 +15,7 @@ _BUFFER_BYTES: Final = 1024 * 1024
 
 
 class FileTable(NamedTuple):
-    """The :class:`~lastgood.ports.Table` of a file."""
+    """The :class:`~lastgood.quality_ports.Table` of a file."""
 
     columns: list[str]
     batches: Callable[[Sequence[int]], Iterator[list[Sequence[Any]]]]

@@ -40,7 +40,7 @@ ROWS_MAX: Final = 1_000
 
 
 class LoggedOutcomes:
-    """The :class:`~lastgood.ports.Outcomes` of a prediction log."""
+    """The :class:`~lastgood.quality_ports.Outcomes` of a prediction log."""
 
     def __init__(self, log: PredictionLog) -> None:
         self._log = log

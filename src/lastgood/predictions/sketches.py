@@ -57,7 +57,7 @@ class NewRow(NamedTuple):
 
 
 class LoggedSketches:
-    """The :class:`~lastgood.ports.Sketches` of a prediction log."""
+    """The :class:`~lastgood.quality_ports.Sketches` of a prediction log."""
 
     def __init__(self, log: PredictionLog) -> None:
         self._log = log
