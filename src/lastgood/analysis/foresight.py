@@ -1,7 +1,7 @@
 """How soon a plan's comparisons would notice a candidate that is worse: its own tests over invented traffic. Pure.
 
 Traffic walks the plan's steps at an even pace: a step ends when its time is over and the candidate has had its samples. A
-shadow step gives both arms the requests that are copied, taken as independent too; a standing one does not end.
+shadow step gives both arms the requests that are copied, taken as independent too (pairs of labels tell more than that); a standing one does not end.
 Requests are independent (units ``requests``), both arms' rates stand still, and the evidence is looked at after every hundred
 requests, later after every hundredth part of all so far.
 """
@@ -17,6 +17,7 @@ from lastgood.analysis import comparisons, parts
 from lastgood.analysis.budget import alphas
 from lastgood.analysis.drift_foresight import drops as distances
 from lastgood.analysis.drift_foresight import notices_outputs
+from lastgood.analysis.kpi_state import split_part
 from lastgood.analysis.slices import whole_part
 from lastgood.analysis.trials import Trials
 from lastgood.domain.plan import KPIS, Guardrail, LatencyTest, Metric, Plan, Step, StepKind
@@ -186,7 +187,8 @@ def _run(
 ) -> _Run:
     """Return what begins a run: a look that takes a batch and says whether the guardrail has failed."""
     if rate is not None:
-        return lambda _: _by_rate(guardrail, alpha * whole_part(guardrail), rate, drop)
+        split = alpha * whole_part(guardrail) * split_part(plan, guardrail)
+        return lambda _: _by_rate(guardrail, split, rate, drop)
     if guardrail.metric is Metric.PREDICTION_DRIFT:
         return lambda _: _by_distance(guardrail, alpha, drop)
     if guardrail.metric in KPIS:
