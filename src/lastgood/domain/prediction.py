@@ -23,7 +23,7 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     answer: bytes | None = None
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One answer as the prediction log keeps it.
 
     ``id`` is the caller's (the header ``lastgood-id``, else the ``id`` of a V2 body), else the UUIDv7 that the gateway

@@ -164,7 +164,7 @@ def _prediction(record: Record, at: float) -> Prediction:
         answer=record.answer,
         inputs=record.inputs if record.keep else None,
         copy=None if record.copy is None else _copy(*record.copy),
-        slices=slices_of(record.inputs, record.columns),
+        slices=slices_of(record.inputs, record.columns) if record.columns else {},
     )
 
 
