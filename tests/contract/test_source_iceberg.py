@@ -224,6 +224,16 @@ def test_a_table_that_is_not_there_is_not_found(tmp_path: Path, catalog: SqlCata
     assert "table" in failed(Code.INVALID, lambda: create("features", {}, tmp_path)).message
 
 
+def test_a_table_of_a_catalog_with_a_name_is_found_by_it(tmp_path: Path) -> None:
+    """One database holds several catalogs; without the name the message says that it may be what is missing."""
+    with closing(SqlCatalog("prod", **properties(tmp_path))) as opened:
+        opened.create_namespace("shop")
+        opened.create_table(NAME, SCHEMA)
+
+    assert "catalog_name" in failed(Code.NOT_FOUND, source(tmp_path).schema).next_step
+    assert list(source(tmp_path, catalog_name="prod").schema().tables) == [NAME]
+
+
 def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, monkeypatch: Any) -> None:
     """A package that is not installed is an error with the command, not a traceback; options are looked at first."""
     monkeypatch.setitem(sys.modules, "pyiceberg.catalog", None)

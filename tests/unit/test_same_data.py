@@ -101,3 +101,17 @@ def test_an_address_that_is_a_secret_is_compared_and_not_shown(monkeypatch: pyte
 def test_what_cannot_be_compared_is_not_refused() -> None:
     """Programs know their data alone."""
     assert not refused({"program": ["a"]}, {"program": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "same"),
+    [("sql", "prod", False), ("sql", "default", True), ("rest", "prod", True)],
+)
+def test_catalogs_in_one_database_are_told_apart_by_name(kind: str, name: str, same: bool) -> None:
+    """Only there: who else gives the same catalog another name means the same tables."""
+    given: dict[str, object] = {
+        "table": "shop.features",
+        "catalog": {"type": kind, "uri": "http://db.example.org/catalogs"},
+    }
+
+    assert refused(given, {**given, "catalog_name": name}) is same

@@ -89,7 +89,8 @@ class Rehearser:
         if work.error is not None:
             raise work.error
         rows = sum(snapshot.rows.values())
-        return f"{rows} rows of {snapshot.source} staged from {snapshot.token}, verified and freed again"
+        told = "1 row" if rows == 1 else f"{rows} rows"
+        return f"{told} of {snapshot.source} staged from {snapshot.token}, verified and freed again"
 
     def build(self, deployment: Deployment, goal: int) -> str:
         """Build the route that a rollback would publish, and write and read it as gateways do; it is published to nobody."""

@@ -196,7 +196,8 @@ class Prover:
             then = "Restore what is kept from a backup; there is no other copy of that state."
             return [_link(LinkName.SNAPSHOT, LinkState.BROKEN, found.error, then)]
         rows, ago = sum(snapshot.rows.values()), self._now() - found.at
-        what = f"snapshot {snapshot.token} of {snapshot.source} is whole ({rows} rows, read {ago:.0f} s ago)"
+        told = "1 row" if rows == 1 else f"{rows} rows"
+        what = f"snapshot {snapshot.token} of {snapshot.source} is whole ({told}, read {ago:.0f} s ago)"
         return [_link(LinkName.SNAPSHOT, LinkState.OK, what), _room(way, snapshot, found.room)]
 
     def _read(self, snapshot: Snapshot, fresh: float) -> _Read | None:

@@ -37,10 +37,13 @@ class IcebergTable:
 
     provider = "iceberg"
 
-    def __init__(self, source: str, table: str, catalog: HiddenTexts, swap_seconds: float) -> None:
+    def __init__(
+        self, source: str, table: str, catalog: HiddenTexts, swap_seconds: float, called: str | None
+    ) -> None:
         self.table = table
         self._source = source
         self._catalog = catalog
+        self._called = called
         self._swap_seconds = swap_seconds
 
     def live(self) -> State:
@@ -165,13 +168,13 @@ class IcebergTable:
     def _opened(self) -> Iterator[Table]:
         """Load the table anew; the client's errors become ours, without secrets."""
         try:
-            with closing(cast("Any", load_catalog(None, **self._catalog.read()))) as catalog:
+            with closing(cast("Any", load_catalog(self._called, **self._catalog.read()))) as catalog:
                 yield catalog.load_table(self.table)
         except NoSuchTableError:
             raise LastgoodError(
                 Code.NOT_FOUND,
                 f"There is no table {self.table!r} in the catalog of data source {self._source!r}.",
-                "Check 'table' and 'catalog'.",
+                "Check 'table', 'catalog', and 'catalog_name': a catalog in a database knows its tables under its name alone.",
             ) from None
         except FileNotFoundError as error:
             raise LastgoodError(

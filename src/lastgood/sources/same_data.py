@@ -49,7 +49,11 @@ def _place(options: Mapping[str, Any]) -> Place | None:
     catalog, table = options.get("catalog"), options.get("table")
     if isinstance(catalog, Mapping) and isinstance(catalog.get("uri"), str):
         found = _of_uri(catalog["uri"])
-        return None if found is None else ("table", str(table), *found)
+        if found is None:
+            return None
+        # One database may hold several catalogs, told apart by their names alone.
+        named = (str(options.get("catalog_name", "default")),) if catalog.get("type") == "sql" else ()
+        return ("table", str(table), *found, *named)
     return None
 
 
