@@ -72,7 +72,7 @@ def first_rollback(seed: int, used: Plan, minutes: int, worse: float = 1.0) -> i
 
 @pytest.mark.slow
 def test_all_guardrails_together_keep_the_run_length() -> None:
-    """Five guardrails, six detectors, an hour promised: no two versions that are alike are told apart sooner on average."""
+    """Five guardrails, five detectors, an hour promised: no two versions that are alike are told apart sooner on average."""
     found = [first_rollback(seed, PLAN, 240) for seed in range(24)]
     assert np.mean([240 if one is None else one + 1 for one in found]) >= PROMISED
 

@@ -1,11 +1,11 @@
-"""The watch in the evidence: what a minute counts, what alarms, what latencies ask, and what is told of it."""
+"""The watch in the evidence: what a minute counts, what alarms, what latencies do not say, and what is told of it."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from lastgood.analysis import changes, kpi_watch, watch
+from lastgood.analysis import changes, kpi_watch
 from lastgood.analysis.budget import watch_minutes
 from lastgood.analysis.judge import fold, judge
 from lastgood.analysis.record import Record, read
@@ -86,10 +86,10 @@ def test_a_minute_counts_when_it_is_over() -> None:
     seen = Watching(plan("{metric: errors}"))
     for _ in range(3):
         seen.add(arm(40, 1), arm(40, 1), minutes=0)
-    (part,) = seen.record.watch.guardrails["errors"].parts  # type: ignore[union-attr]
+    part = seen.record.watch.guardrails["errors"]  # type: ignore[union-attr]
     assert (part.open, part.change.state.periods) == (Trials(120, 3, 120, 3), 0)
     seen.add(arm(40, 2), arm(40, 1))
-    (part,) = seen.record.watch.guardrails["errors"].parts  # type: ignore[union-attr]
+    part = seen.record.watch.guardrails["errors"]  # type: ignore[union-attr]
     assert (part.open, part.change.state.periods) == (Trials(40, 2, 40, 1), 1)
     assert part.trials == Trials(160, 5, 160, 4)
     expected = changes.with_minute(
@@ -117,24 +117,69 @@ def test_errors_beside_good_copies_fail_the_guardrail(margin: str) -> None:
     assert (wordless.verdict, wordless.on_fail, wordless.world) == (found.verdict, found.on_fail, False)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{metric: latency, objective: 100ms}",
-        "{metric: latency, quantiles: [p50, p90]}",
-        "{metric: latency, compare: distribution}",
-    ],
-)
-def test_latencies_of_the_promoted_version_alone_alarm(text: str) -> None:
-    """Slower than an objective, than quantiles of the past, or over the distribution; alike they raise nothing."""
-    slower, alike = Watching(plan(text)), Watching(plan(text))
+@pytest.mark.parametrize("more", ["objective: 100ms", "quantiles: [p50, p90]", "compare: distribution"])
+def test_a_version_before_with_little_to_do_convicts_nobody_by_its_latencies(more: str) -> None:
+    """It answers copies alone, so it is quicker: nothing follows, nothing is said of it, and no run length is spent."""
+    seen = Watching(plan("{metric: errors}", f"{{metric: latency, {more}}}"))
+    seen.add(arm(100, latency=SLOW), arm(400, latency=SLOW), stage=0)
     for _ in range(8):
-        slower.add(arm(100, latency=SLOW), arm(100, latency=QUICK))
-        alike.add(arm(100, latency=SLOW), arm(100, latency=SLOW))
-    found = slower.finding()
+        seen.add(arm(100, latency=SLOW), arm(100, latency=QUICK))
+    assert watch_minutes(seen.plan) == {"errors": 1440.0}
+    assert set(seen.record.watch.guardrails) == {"errors"}  # type: ignore[union-attr]
+    found = seen.finding()
+    assert found.verdict is not Verdict.FAILED
+    assert "watch" not in found.sentence
+    assert {"watch", "helps"}.isdisjoint(found.numbers)
+    assert found.numbers["stable_seconds"] == found.numbers["candidate_seconds"]
+
+
+def test_a_hard_limit_of_latencies_stays_in_the_watch() -> None:
+    """It rolls back beside quick copies, and holds where the version before is over it with little to do."""
+    for before, follows in ((QUICK, OnFail.ROLLBACK), (SLOW, OnFail.HOLD)):
+        seen = Watching(plan("{metric: latency, quantile: p95, max: 500ms}"))
+        seen.add(arm(100, latency=QUICK), arm(400, latency=QUICK), stage=0)
+        for _ in range(8):
+            seen.add(arm(100, latency=SLOW), arm(100, latency=before))
+        found = seen.finding()
+        assert (found.verdict, found.on_fail) == (Verdict.FAILED, follows)
+        assert found.world is (follows is OnFail.HOLD)
+
+
+SHADOWED = "steps: [{shadow: 10%, for: 1s}, {weight: 20%, for: 1s}]\nguardrails: [{metric: latency, min_samples: 50, "
+
+
+def test_latencies_of_copies_let_nothing_pass() -> None:
+    """A candidate with copies alone has little to do: a limit, a comparison and a proof wait for requests of callers."""
+    for more in ("quantile: p95, max: 500ms", "objective: 100ms", "compare: distribution"):
+        proven = "" if "max" in more else "promote_when: proven\n"
+        seen = Watching(parse_plan(f"{SHADOWED}{more}}}]\n{proven}"))
+        for _ in range(20):
+            seen.add(arm(200, latency={264: 200}), arm(200, latency=QUICK), stage=0)
+        found = seen.finding()
+        assert (found.verdict, bool(found.proven)) == (Verdict.INCONCLUSIVE, False)
+        assert "50 more candidate requests are needed, of callers: copies meet a host" in found.sentence
+        assert found.numbers["missing"] == 50
+        seen.add(arm(60, latency=QUICK), arm(240, latency=QUICK), stage=1)
+        assert seen.finding().verdict is Verdict.PASSED
+
+
+def test_copies_that_are_slow_even_so_fail_the_candidate() -> None:
+    """By the limit and by the comparison, before any caller has to wait."""
+    for more in ("quantile: p95, max: 500ms}]", "objective: 100ms}]"):
+        seen = Watching(parse_plan(f"{SHADOWED}{more}"))
+        for _ in range(8):
+            seen.add(arm(100, latency=SLOW), arm(100, latency=QUICK), stage=0)
+        assert seen.finding().verdict is Verdict.FAILED
+
+
+def test_quick_copies_do_not_hide_slow_requests_from_a_limit() -> None:
+    """Ten thousand quick copies and a hundred slow requests: the limit is about the requests of callers."""
+    seen = Watching(parse_plan(f"{SHADOWED}quantile: p95, max: 500ms}}]"))
+    seen.add(arm(10_000, latency={264: 10_000}), arm(10_000, latency=QUICK), stage=0)
+    seen.add(arm(100, latency=SLOW), arm(400, latency=QUICK), stage=1)
+    found = seen.finding()
     assert found.verdict is Verdict.FAILED
-    assert "in the watch slower than" in found.sentence
-    assert alike.finding().verdict is not Verdict.FAILED
+    assert "over the maximum of 500 ms" in found.sentence
 
 
 def test_hosts_count_a_minute_once() -> None:
@@ -142,7 +187,7 @@ def test_hosts_count_a_minute_once() -> None:
     seen = Watching(plan("{metric: errors}"), Baseline(units=Units.HOSTS))
     for minute in range(40):
         seen.add(arm(100, 30 if minute else 0), arm(100, 1))
-    (part,) = seen.record.watch.guardrails["errors"].parts  # type: ignore[union-attr]
+    part = seen.record.watch.guardrails["errors"]  # type: ignore[union-attr]
     assert part.trials.n1 == 4000
     assert part.hosts.units == Trials(38, 38, 38, 0)
     assert 5 <= part.change.state.periods <= 38
@@ -214,4 +259,4 @@ def test_a_state_of_the_watch_survives_json() -> None:
         stable=arm(60, 1, QUICK),
     )
     assert fold(used, BASELINE, again, (stratum,)).states == seen.record
-    assert watch.lead(seen.record.watch.guardrails["errors"]).trials.n1 == 300  # type: ignore[union-attr]
+    assert seen.record.watch.guardrails["errors"].trials.n1 == 300  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ from lastgood.domain.plan import CONFUSIONS, KPIS, Guardrail, LatencyTest, Metri
 RATES: Final = frozenset((Metric.ERRORS, Metric.TIMEOUTS, Metric.INVALID_OUTPUT, Metric.COUNTER))
 """Metrics that are a number of bad requests of a total."""
 
-_WATCHED: Final = RATES | {Metric.LATENCY}
+_WATCHED: Final = RATES | CONFUSIONS
 
 
 def compares(guardrail: Guardrail) -> bool:
@@ -45,13 +45,13 @@ def watch_minutes(plan: Plan) -> dict[str, float]:
 
     All of them together raise a false alarm once in the plan's ``watch_run_length`` on average, so each one's is as
     many times as long as there are detectors: two of a KPI (against the version before, and against what it was), one of
-    any other. What is on a dry run is left out of the count.
+    a bad/total metric, none of latencies. What is on a dry run is left out of the count.
     """
     shares = alphas(plan)
     each = {
         one.name: 2 if one.metric in CONFUSIONS else 1
         for one in plan.guardrails
-        if shares.get(one.name, 0.0) > 0.0 and (one.metric in CONFUSIONS or one.metric in _WATCHED)
+        if shares.get(one.name, 0.0) > 0.0 and one.metric in _WATCHED
     }
     dry = {one.name for one in plan.guardrails if one.dry_run}
     together = sum(count for name, count in each.items() if name not in dry)

@@ -3,8 +3,6 @@
 The states are tagged, so that a stored one is read back as what it was.
 """
 
-import math
-
 import msgspec
 
 from lastgood.analysis.trials import Trials
@@ -78,8 +76,3 @@ def log_e(one: Change | ChangeInPairs) -> float:
             return detector_margin.log_e(state)
         case ChangeInPairs(state):
             return detector_pairs.log_e(state)
-
-
-def nearness(one: Change | ChangeInPairs) -> float:
-    """Return how near the alarm is: 0 when it is raised, below it before."""
-    return 0.0 if reached(one) else min(0.0, log_e(one) - math.log(one.state.run_length))

@@ -104,8 +104,8 @@ def _verdict(
     if wrong:
         return Verdict.ERROR, lambda: wrong
     least = max(1, guardrail.min_samples)
-    if requests.n1 < least:
-        return Verdict.INCONCLUSIVE, lambda: sentences.more(least - requests.n1)
+    if requests.n1 - measured.copies < least:
+        return Verdict.INCONCLUSIVE, lambda: _more(measured, least)
     if measured.reached() and not measured.only_alerts:
         return Verdict.INCONCLUSIVE, lambda: _missing_bad(measured)
     if limit is not None or measured.comparison is None:
@@ -121,6 +121,12 @@ def _verdict(
 
 def _nothing() -> str:
     return ""
+
+
+def _more(measured: Measured, least: int) -> str:
+    """Say how many requests of the candidate are missing, and why copies of requests are none of them."""
+    told = sentences.more(least - (measured.requests.n1 - measured.copies))
+    return f"{told}, of callers: copies meet a host with little to do" if measured.copies else told
 
 
 def _missing_bad(measured: Measured) -> str:

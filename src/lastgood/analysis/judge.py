@@ -31,6 +31,7 @@ from lastgood.domain.plan import DRIFTS, KPIS, Guardrail, Metric, Plan
 from lastgood.domain.traffic import ArmCounts, Baseline, Stratum, Units
 from lastgood.domain.verdict import Finding
 from lastgood.errors import Code, LastgoodError
+from lastgood.stats import quantiles
 
 
 def fold(
@@ -140,6 +141,7 @@ def judge(
             alpha=shares.get(guardrail.name, 0.0),
             proving=proof_alpha(plan, guardrail) is not None,
             only_alerts=parts.only_alerts(guardrail, baseline),
+            copied=record.copied or {},
             seen=record.watch or None,
         )
         if not told:
@@ -222,10 +224,11 @@ def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Strat
         return _with_pairs(plan, baseline, record, stratum)
     watched = stratum.stage >= plan.watch_stage and not stratum.stable.requests
     taken, keys = ({}, record.keys) if watched else _trials(plan, baseline, record, stratum)
+    copies = plan.pairs_at(stratum.stage)
 
     def after(guardrail: Guardrail, comparison: Comparison) -> Comparison:
         if guardrail.metric is Metric.LATENCY:
-            return parts.with_latencies(comparison, guardrail, stratum)
+            return parts.with_latencies(comparison, guardrail, stratum, copies=copies)
         return parts.with_rates(comparison, guardrail, stratum, taken[trials.name_of(guardrail)])
 
     comparisons = record.comparisons
@@ -235,25 +238,30 @@ def _with_stratum(plan: Plan, baseline: Baseline, record: Record, stratum: Strat
             for guardrail in plan.guardrails
             if guardrail.name in record.comparisons
         }
-    return _counted(msgspec.structs.replace(record, comparisons=comparisons, keys=keys), stratum)
+    copied = record.copied
+    if copies:
+        copied = quantiles.merged((copied or {}, stratum.candidate.latency))
+    known = msgspec.structs.replace(record, comparisons=comparisons, keys=keys, copied=copied)
+    return _counted(known, stratum)
 
 
 def _with_pairs(plan: Plan, baseline: Baseline, record: Record, stratum: Stratum) -> Record:
     """Return the record after one more stratum of the watch's pairs: the comparisons of the steps stay as they are."""
     taken, keys = _trials(plan, baseline, record, stratum)
-    pasts = {name: one.past for name, one in record.comparisons.items() if one.past is not None}
-    seen = watch.after(plan, baseline, record.watch or watch.Watch(), pasts, stratum, taken)
-    return _counted(msgspec.structs.replace(record, watch=seen, keys=keys), stratum)
+    seen = watch.after(plan, baseline, record.watch or watch.Watch(), stratum, taken)
+    # The version before has little to do: its latencies are no measure of stable's.
+    stable = msgspec.structs.replace(stratum.stable, latency={})
+    return _counted(msgspec.structs.replace(record, watch=seen, keys=keys), stratum, stable)
 
 
-def _counted(record: Record, stratum: Stratum) -> Record:
-    """Return the record with the requests of a stratum in its sums."""
+def _counted(record: Record, stratum: Stratum, stable: ArmCounts | None = None) -> Record:
+    """Return the record with the requests of a stratum in its sums, of stable with ``stable`` if that is given."""
     here = record.stages.get(stratum.stage, 0)
     return msgspec.structs.replace(
         record,
         total=Arms(
             candidate=_sum(record.total.candidate, stratum.candidate),
-            stable=_sum(record.total.stable, stratum.stable),
+            stable=_sum(record.total.stable, stable or stratum.stable),
         ),
         stages=record.stages | {stratum.stage: here + stratum.candidate.requests},
         closed_at=max(record.closed_at, stratum.closed_at),

@@ -1,5 +1,7 @@
 """What a release has measured for one guardrail, and what its comparison says so far."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from lastgood.analysis import comparisons, going_back, latency, trials, watch
@@ -20,7 +22,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``alpha`` is its part of the false rollback rate, ``comparison`` None where it compares nothing. ``proving``
     is whether the plan asks for a proof of it, ``only_alerts`` whether its comparison may do no more than alert. ``requests`` is what was measured request by request; of latencies
     none is bad. ``tested`` are the parts that ask whether the candidate is worse, ``lead`` the one of them that is
-    nearest to its bound, a failed one first. ``watched`` is what the guardrail has seen in the watch, ``before`` what the version
+    nearest to its bound, a failed one first. ``copies`` are those of the measured latencies that copies of a shadow step had,
+    ``real`` the candidate's counts without these. ``watched`` is what the guardrail has seen in the watch, ``before`` what the version
     before answered in it, None without pairs.
     """
 
@@ -34,6 +37,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     requests: Trials
     tested: tuple[Part, ...]
     lead: Part | None
+    real: ArmCounts
+    copies: int = 0
     watched: Watched | None = None
     before: ArmCounts | None = None
 
@@ -79,9 +84,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def limited(self) -> tuple[float, bool] | None:
         """Return the rate or seconds that the hard maximum looks at, and whether they are over it.
 
-        None without a maximum or before the candidate has ``min_samples`` measured requests.
+        None without a maximum or before the candidate has ``min_samples`` measured requests. Latencies of copies count
+        for as long as there are fewer others than that.
         """
-        return self._limited(self.total.candidate)
+        return self._limited(self.real) or self._limited(self.total.candidate)
 
     def beside(self) -> tuple[float, bool] | None:
         """Return the same of what the candidate is held against: the version before in the watch, else stable."""
@@ -103,7 +109,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return whether the watch has found the promoted version worse than the one before."""
         if self.watched is None or not watch.reached(self.watched):
             return False
-        return watch.lead(self.watched).trials.bad1 >= self.guardrail.min_bad
+        return self.watched.trials.bad1 >= self.guardrail.min_bad
 
     def _limited(self, counts: ArmCounts) -> tuple[float, bool] | None:
         guardrail, maximum = self.guardrail, self.guardrail.maximum
@@ -129,12 +135,21 @@ def measured(
     alpha: float,
     proving: bool,
     only_alerts: bool = False,
+    copied: Mapping[int, int] = {},
     seen: Watch | None = None,
 ) -> Measured:
-    """Return a guardrail's view of a release's sums, of its comparison and of what was ``seen`` in the watch."""
+    """Return a guardrail's view of a release's sums, of its comparison and of what was ``seen`` in the watch.
+
+    ``copied`` are the candidate's latencies of copies in shadow steps, those of a host with little to do.
+    """
+    real, copies = total.candidate, 0
     if guardrail.metric is Metric.LATENCY:
         candidate, stable = quantiles.total(total.candidate.latency), quantiles.total(total.stable.latency)
         requests = Trials(n1=candidate, n0=stable)
+        if copied:
+            copies = quantiles.total(copied)
+            left = {bucket: count - copied.get(bucket, 0) for bucket, count in real.latency.items()}
+            real = msgspec.structs.replace(real, latency={one: count for one, count in left.items() if count})
     else:
         requests = trials.by_request(trials.name_of(guardrail), total.candidate, total.stable)
     parts = () if comparison is None else comparison.parts
@@ -153,6 +168,8 @@ def measured(
         requests=requests,
         tested=tested,
         lead=lead,
+        real=real,
+        copies=copies,
         watched=None if seen is None else seen.guardrails.get(guardrail.name),
         before=None if seen is None else seen.stable,
     )

@@ -32,7 +32,7 @@ def of(measured: Measured) -> dict[str, Any]:
         "margin": guardrail.margin.value,
         "margin_kind": guardrail.margin.kind.value,
         "maximum": guardrail.maximum,
-        "missing": max(0, guardrail.min_samples - requests.n1),
+        "missing": max(0, guardrail.min_samples - (requests.n1 - measured.copies)),
         "missing_bad": measured.missing_bad(),
         "parts": [{"name": part.name, **_reached(part.test)} for part in measured.tested if part.test],
         "proof": _proof(measured),

@@ -144,8 +144,14 @@ def with_rates(comparison: Comparison, guardrail: Guardrail, stratum: Stratum, t
     return _counted(comparison, parts, trials)
 
 
-def with_latencies(comparison: Comparison, guardrail: Guardrail, stratum: Stratum) -> Comparison:
-    """Return the comparison of latencies after one more stratum."""
+def with_latencies(
+    comparison: Comparison, guardrail: Guardrail, stratum: Stratum, *, copies: bool = False
+) -> Comparison:
+    """Return the comparison of latencies after one more stratum.
+
+    The candidate's of ``copies`` are those of a host with little to do. Where it is slower even so it may fail; that it is
+    not proves nothing, and such requests are not among those that were compared.
+    """
     candidate, stable = stratum.candidate.latency, stratum.stable.latency
     past = None if comparison.past is None else latency.about_to_use(comparison.past)
     told = past is None or latency.known(past)
@@ -168,6 +174,10 @@ def with_latencies(comparison: Comparison, guardrail: Guardrail, stratum: Stratu
         parts.append(_with(own, guardrail, stratum, trials))
     counted = latency.slower(candidate, stable, 0) if told else Trials()
     following = _counted(comparison, tuple(parts), counted)
+    if copies:
+        pairs = zip(following.parts, comparison.parts, strict=True)
+        unproven = tuple(msgspec.structs.replace(part, proofs=before.proofs) for part, before in pairs)
+        following = msgspec.structs.replace(following, parts=unproven, compared=comparison.compared)
     if past is None:
         return following
     return msgspec.structs.replace(following, past=latency.after(past, candidate, stable))

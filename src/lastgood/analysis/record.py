@@ -35,7 +35,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``comparisons`` are by the guardrail's name; ``total`` is over all stages, ``stages`` the candidate's requests by
     stage. ``keys`` are the 32-bit hashes of the keys that have gone bad, by metric, where keys are the units.
     ``closed_at`` is when the last stratum closed, ``log`` a running digest of all strata: whoever knows it knows
-    whether a log of strata is the one that was judged. ``labels`` are what KPI guardrails rest on,
+    whether a log of strata is the one that was judged. ``copied`` are the candidate's latencies of copies, in shadow steps. ``labels`` are what KPI guardrails rest on,
     ``custom`` what custom guardrails do, ``drift`` what those on values do, ``split`` is how requests without a key were split
     between the arms, by stage, ``watch`` what was counted of requests that the version before answered too.
     """
@@ -46,6 +46,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     keys: dict[str, bytes] = {}
     closed_at: float = 0.0
     log: str = ""
+    copied: dict[int, int] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )  # left out before the first copy of a shadow step
     labels: LabelRecord | msgspec.UnsetType = msgspec.UNSET  # left out where a plan asks for none
     custom: CustomRecord | msgspec.UnsetType = msgspec.UNSET  # left out where nothing was measured outside
     split: Splits | msgspec.UnsetType = msgspec.UNSET  # left out where no request was sent by chance

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lastgood.analysis import changes, sentences, watch
+from lastgood.analysis import changes, sentences
 from lastgood.analysis.counts import measured_of
 from lastgood.analysis.going_back import Answer, Helps, rate
 from lastgood.analysis.measured import Measured
@@ -15,12 +15,10 @@ def told(measured: Measured) -> list[str]:
     """Return clauses about the watch, none without pairs."""
     clauses = []
     seen = _seen(measured)
-    if seen.n1 and seen.n0 and measured.watched is not None:
-        part = watch.lead(measured.watched)
-        what = "" if measured.guardrail.metric is not Metric.LATENCY else f"{part.name} "
+    if seen.n1 and seen.n0:
         rates = sentences.against(seen.bad1, seen.n1, seen.bad0, seen.n0)
         worse = ", so it has become worse" if measured.changed() else ""
-        clauses.append(f"in the watch {what}{rates} of the version before on the same requests{worse}")
+        clauses.append(f"in the watch {rates} of the version before on the same requests{worse}")
     if measured.no_better():
         other = "stable" if measured.before is None or not _before(measured) else "the version before"
         value, _ = measured.beside() or (0.0, False)
@@ -39,12 +37,11 @@ def numbers(measured: Measured) -> dict[str, Any]:
             "stable": {"requests": seen.n0, "bad": seen.bad0, "rate": rate(seen.bad0, seen.n0)},
             "parts": [
                 {
-                    "name": part.name,
-                    "log_e": changes.log_e(part.change),
-                    "bound": part.change.state.run_length,
-                    "reached": changes.reached(part.change),
+                    "name": measured.guardrail.name,
+                    "log_e": changes.log_e(watched.change),
+                    "bound": watched.change.state.run_length,
+                    "reached": changes.reached(watched.change),
                 }
-                for part in watched.parts
             ],
         }
     if watched is not None or measured.no_better():
@@ -70,8 +67,8 @@ def _answer(measured: Measured, seen: Trials) -> Answer:
 
 
 def _seen(measured: Measured) -> Trials:
-    """Return the trials of the part of the watch that is nearest to its alarm."""
-    return Trials() if measured.watched is None else watch.lead(measured.watched).trials
+    """Return what the watch counted of both versions."""
+    return Trials() if measured.watched is None else measured.watched.trials
 
 
 def _before(measured: Measured) -> bool:
