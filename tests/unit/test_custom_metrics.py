@@ -26,6 +26,7 @@ from lastgood.domain.verdict import Verdict
 from lastgood.errors import Code, LastgoodError
 from lastgood.integrations.metric_sql import answer_of
 from lastgood.settings import Settings
+from lastgood.wire.asking import check_url
 
 HTTP = "source: {http: 'http://127.0.0.1:1/x'}"
 CONTEXT = {
@@ -63,6 +64,9 @@ def custom(text: str) -> Guardrail:
         "source: {sql: DROP TABLE x, url: env:X}, max: 1",
         "source: {sql: 'SELECT 1; SELECT 2', url: env:X}, max: 1",
         "source: {sql: SELECT 1, url: 'postgresql://ada:pw@h/x'}, max: 1",
+        "source: {sql: SELECT 1, url: 'postgresql://ada:12pw/@h/x'}, max: 1",
+        "source: {sql: SELECT 1, url: 'postgresql://h#@pw/x'}, max: 1",
+        "source: {sql: SELECT 1, url: 'postgresql:///x?host=h&password=pw'}, max: 1",
         "source: {prometheus: up, url: 'http://h:9090'}, compare: counts",
         "source: {prometheus: 'up{candidate.name}', url: 'http://h:9090'}, max: 1",
         HTTP,
@@ -203,7 +207,14 @@ def test_names_are_put_in_safely() -> None:
         ("{sql: SELECT 1, url: 'sqlite:///../shop.db'}", False),
         ("{sql: SELECT 1, url: 'postgresql://localhost/shop'}", True),
         ("{sql: SELECT 1, url: 'postgresql://localhost/shop?host=evil.example.org'}", False),
+        ("{sql: SELECT 1, url: 'postgresql://localhost/shop#?host=evil.example.org'}", False),
         ("{sql: SELECT 1, url: 'postgresql://evil.example.org/shop'}", False),
+        ("{sql: SELECT 1, url: 'postgresql://named.example.org,evil.example.org/shop'}", False),
+        ("{sql: SELECT 1, url: 'postgresql://[::1]:5432/shop'}", True),
+        ("{sql: SELECT 1, url: 'postgresql:///shop'}", True),
+        ("{http: 'http://[::ffff:10.0.0.1]/x'}", False),
+        ("{http: 'http://2130706433/x'}", False),
+        ("{http: 'http://0.0.0.0/x'}", False),
     ],
 )
 def test_a_plan_asks_this_machine_and_what_the_settings_name(source: str, allowed: bool) -> None:
@@ -217,6 +228,31 @@ def test_a_plan_asks_this_machine_and_what_the_settings_name(source: str, allowe
     with pytest.raises(LastgoodError) as caught:
         check_metrics(found, settings)
     assert caught.value.code is Code.UNTRUSTED
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://127.0.0.1:5432/@evil.example.org/shop",
+        "postgresql://127.0.0.1#@evil.example.org/shop",
+        "postgresql://localhost?@evil.example.org/shop",
+    ],
+)
+def test_a_database_is_where_its_driver_reads_it(url: str) -> None:
+    """A URL whose host is this machine's for one reader and another one for the driver leads nowhere."""
+    with pytest.raises(LastgoodError) as caught:
+        check_url(SourceKind.SQL, url, Settings(home="/srv/shop/.lastgood"))
+    assert "'evil.example.org'" in caught.value.message
+
+
+def test_the_end_of_a_password_is_no_host_to_tell_of() -> None:
+    """A password with an '@' that is not encoded makes no URL, and is not shown."""
+    with pytest.raises(LastgoodError) as caught:
+        check_url(
+            SourceKind.SQL, "postgresql://ada:s3@cr3t@localhost/x", Settings(home="/srv/shop/.lastgood")
+        )
+    assert caught.value.code is Code.INVALID
+    assert "cr3t" not in f"{caught.value.message} {caught.value.next_step}"
 
 
 def test_rows_become_answers() -> None:

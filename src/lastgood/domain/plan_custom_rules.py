@@ -25,6 +25,7 @@ _OF_COUNTS: Final = {
     "share": "share",
 }
 _REFERENCE: Final = re.compile(r"(env|file):.+", re.DOTALL)
+_PASSWORD: Final = re.compile("@|password=", re.IGNORECASE)  # after the host: a driver ends a password at '@'
 _STATEMENT: Final = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _FUNCTION: Final = re.compile(r"[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?", re.ASCII)
 
@@ -169,7 +170,9 @@ def _check_url(placed: Placed, url: str, path: str, *, web: bool) -> None:
     if not whole or (web and parts.scheme not in ("http", "https")):
         wanted = "http://127.0.0.1:9090" if web else "sqlite:///orders.db or env:ORDERS_URL"
         raise placed.refusal(path, "This is not a URL that can be asked.", f"Write {wanted}.")
-    if "@" in parts.netloc and (parts.password is not None or web):
+    rest = f"{parts.path}?{parts.query}#{parts.fragment}"
+    told = "@" in parts.netloc and (parts.password is not None or web)
+    if told or (parts.scheme.startswith("postgres") and _PASSWORD.search(rest)):
         message = "The URL has a password in it, and a plan is kept and shown."
         raise placed.refusal(path, message, "Put the whole URL into the environment, and write env:NAME.")
     if "{" in parts.netloc:

@@ -6,7 +6,10 @@ Whoever may start a release may send a plan, so what the server asks at a plan's
 import ipaddress
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from lastgood.domain.custom import CustomTerms, SourceKind
 from lastgood.errors import Code, LastgoodError
@@ -14,6 +17,7 @@ from lastgood.settings import Settings
 
 _KINDS: Final = ("env", "file")
 _HARMLESS: Final = frozenset({"sslmode", "application_name"})
+_SHOWN_CHARACTERS: Final = 40
 _TRUST: Final = "or set trust_plan_commands = true there"
 
 
@@ -79,12 +83,15 @@ def check_may_ask(terms: CustomTerms, settings: Settings) -> None:
 def check_url(kind: SourceKind, url: str, settings: Settings) -> None:
     """Refuse a URL that is neither of this machine nor of a host in ``metric_hosts``.
 
-    :raises LastgoodError: ``untrusted``; nothing of the URL but its host is in it.
+    :raises LastgoodError: ``untrusted``, or ``invalid``; nothing of the URL but its host is in it.
     """
     if settings.trust_plan_commands:
         return
-    parts = urlsplit(url)
-    if kind is SourceKind.SQL and parts.scheme.startswith("sqlite"):
+    if kind is not SourceKind.SQL:
+        _check_host(host_of(url), settings)
+        return
+    parts = _database(url)
+    if parts.drivername.startswith("sqlite"):
         if lies_outside(sqlite_path(url), settings):
             raise LastgoodError(
                 Code.UNTRUSTED,
@@ -92,16 +99,34 @@ def check_url(kind: SourceKind, url: str, settings: Settings) -> None:
                 f"Put it into the project's folder, {_TRUST.replace('there', 'in lastgood.toml')}.",
             )
         return
-    more = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    if kind is SourceKind.SQL and (odd := sorted(more - _HARMLESS)):
+    if odd := sorted(set(parts.query) - _HARMLESS):
         raise LastgoodError(
             Code.UNTRUSTED,
-            f"The database's URL has the parameter {odd[0]!r}, which may lead elsewhere.",
+            f"The database's URL has the parameter {odd[0][:_SHOWN_CHARACTERS]!r}, which may lead elsewhere.",
             f"Leave it out, {_TRUST.replace('there', 'in lastgood.toml')}.",
         )
-    host = host_of(url)
-    here = is_loopback(host) or (kind is SourceKind.SQL and not host)
-    if not here and host not in {one.lower().rstrip(".") for one in settings.metric_hosts}:
+    if parts.host:  # without one it is this machine's socket
+        _check_host(parts.host.lower().rstrip("."), settings)
+
+
+def _database(url: str) -> URL:
+    """Read a database's URL as what connects does: two readers may find two hosts in one URL."""
+    wrong = LastgoodError(
+        Code.INVALID,
+        "The database's URL cannot be used.",
+        "Write postgresql://user@host/database, and '@' in a password as %40.",
+    )
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        raise wrong from None
+    if "@" in (parts.host or ""):  # the end of a password, which is not shown
+        raise wrong
+    return parts
+
+
+def _check_host(host: str, settings: Settings) -> None:
+    if not is_loopback(host) and host not in {one.lower().rstrip(".") for one in settings.metric_hosts}:
         raise LastgoodError(
             Code.UNTRUSTED,
             f"The plan wants the server to ask {host!r}, and metric_hosts does not name it.",
