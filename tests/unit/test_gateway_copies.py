@@ -180,6 +180,38 @@ def test_in_a_watch_a_request_counts_in_one_stage(make):
     assert rig.total(2) == 2
 
 
+@pytest.mark.parametrize("gone", [{"connection": None}, {"load": 2_048}])
+def test_a_request_that_its_version_was_never_asked_is_in_no_pair(either, gone):
+    """A host that is away or full is one fault, which its shadow has no part in: no copy, and it counts as one without."""
+    asked = either.shadow["stable"]
+    for name, value in gone.items():
+        setattr(either.hosts[asked], name, value)
+    either.obey(**either.shadow, standby=either.copying)
+    for _ in range(5):
+        number = either.send()
+        if number is not None:
+            either.end(number)
+    either.leave()
+
+    assert (either.copied(), either.requests(either.stage)) == ([], (0, 0))
+    assert (either.total(asked), len(either.answered), len(either.log.entries)) == (5, 5, 5)
+    if asked == 2:
+        assert (either.requests(WATCH), either.arms(WATCH)[0].errors) == ((5, 0), 5)
+
+
+def test_what_is_given_up_of_a_pair_stays_in_the_watch(make):
+    """A hard limit of the watch loses no request by a copy that could not be made."""
+    rig = make()
+    rig.obey(**WATCH_SHADOW)
+    for status in (Status.OK, Status.MODEL_ERROR):
+        rig.end(rig.send(), status)
+    rig.hosts[1].connection = None
+    rig.leave()
+
+    assert (rig.requests(PAIRS), rig.requests(WATCH), rig.arms(WATCH)[0].errors) == ((0, 0), (2, 0), 1)
+    assert {staged_as for _, staged_as, *_ in rig.log.entries} == {(RELEASE, WATCH, "candidate")}
+
+
 OVER = {
     Status.OK: (0, 0, 0),
     Status.MODEL_ERROR: (1, 0, 0),

@@ -204,11 +204,11 @@ class Copies:
         return self._pairs.pop(pair)
 
     def _end_alone(self, pair: Pair, flight: Flight, copy: CopyAnswer | None) -> None:
-        """Count a request for its version outside the release, unless that was done or it was the caller's fault."""
-        tally, request = pair.shadow.request, pair.request
+        """Count a request as one without a copy, unless that was done or it was the caller's fault."""
+        request = pair.request
         if request is not None and not request.refused:
-            tally.outside.add(request.bucket, request.bad, pair.key, request.counts)
-        if flight.tally is tally:
-            flight.tally = tally.outside
+            pair.alone.add(request.bucket, request.bad, pair.key, request.counts)
+        if flight.tally is pair.shadow.request:
+            flight.tally = pair.alone
         if self._record is not None:
             self._record(flight, pair.answered, copy)

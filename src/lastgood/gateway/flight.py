@@ -95,7 +95,7 @@ class Flight:
     def join(self, pair: Pair) -> None:
         """Count with a copy, in the pair's stage; its caller sees nothing of that."""
         self.pair = self.order = pair
-        self.tally = pair.shadow.request
+        pair.alone, self.tally = self.tally, pair.shadow.request
         pair.key = self.key
 
     def answer(self, status: int, payload: bytes, counts: bytes = b"") -> None:

@@ -13,6 +13,7 @@ from lastgood.gateway.firsts import ERRORS
 from lastgood.gateway.links import Connection
 from lastgood.gateway.order import Arm
 from lastgood.gateway.table import LiveShadow
+from lastgood.gateway.tally import Tally
 from lastgood.wire.frames import Counts
 
 
@@ -31,13 +32,14 @@ class Outcome(NamedTuple):
 class Pair:
     """One pair, ``open`` until it has counted or can count no more. For its request it stands in the place of the order.
 
-    ``request`` is what became of the request, None before that and for one that left its release; ``answered`` is when its
-    caller had the answer. The copy is on ``connection`` as ``identifier``, since ``sent`` and until ``expires``. Times are
+    ``request`` is what became of the request, None before that and for one that left its release; it counts in ``alone``
+    where the pair does not count. ``answered`` is when its caller had the answer. The copy is on ``connection`` as ``identifier``, since ``sent`` and until ``expires``. Times are
     CLOCK_MONOTONIC nanoseconds. ``key`` is the mark of the request's key, None without one.
     """
 
     __slots__ = (
         "_leave",
+        "alone",
         "answered",
         "body_bytes",
         "connection",
@@ -58,6 +60,7 @@ class Pair:
         self.place = shadow.order.sent
         shadow.order.sent += 2
         self.key: int | None = None
+        self.alone: Tally = shadow.request.outside
         self.open = True
         self.request: Outcome | None = None
         self.answered = 0
@@ -74,8 +77,15 @@ class Pair:
 
     @property
     def needs_copy(self) -> bool:
-        """Whether a copy can say anything, now that the request is over."""
-        return self.request is not None and not (self.request.refused and self.candidate_copies)
+        """Whether a copy can say anything, now that the request is over.
+
+        Nothing can be compared with a request that its version was never asked: its host was away or had too many. The shadow's
+        host has copies alone, so nothing of the kind befalls it, and one exit would pass for as many errors as there are pairs.
+        """
+        request = self.request
+        if request is None or request.bucket is None:
+            return False
+        return not (request.refused and self.candidate_copies)
 
     def end(
         self,
