@@ -1,5 +1,6 @@
 """Custom metrics of all four kinds, each asked for real: values, silence, wrong shapes, time-outs, sizes and secrets."""
 
+import gzip
 import json
 import logging
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +153,14 @@ def test_names_in_a_url_are_encoded(asked: Asked, tmp_path: Path) -> None:
     assert asked.paths == [f"/churn.json?key={SECRET}&label=v1.1%20%26%20more"]
 
 
+def test_a_name_that_means_nothing_is_named(asked: Asked, tmp_path: Path) -> None:
+    """A URL out of the environment may hold what a plan would have been refused for."""
+    source = HttpRig(tmp_path, asked)
+    source.environ["METRIC_URL"] += "&more={candidate}"
+    assert "{candidate}" in refused(source).message
+    assert not asked.paths
+
+
 def test_redirects_are_not_followed(asked: Asked, tmp_path: Path) -> None:
     """What is asked is what the plan named."""
     source = HttpRig(tmp_path, asked)
@@ -167,6 +177,29 @@ def test_what_is_no_document_is_an_error(asked: Asked, tmp_path: Path, status: i
     refused(source, value="")
     asked.answer = (204, {}, b"")
     assert source.measure(value="") is None
+
+
+def test_what_unpacks_to_a_flood_is_not_unpacked(asked: Asked, tmp_path: Path) -> None:
+    """A small answer that was compressed twice is refused before any of it is read."""
+    source = HttpRig(tmp_path, asked)
+    body = gzip.compress(gzip.compress(b" " * 100_000_000 + b"0.1"))
+    asked.answer = (200, {"content-encoding": "gzip, gzip"}, body)
+    tracemalloc.start()
+    try:
+        assert "compressed" in refused(source, value="").message
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_this_machine_is_not_asked_through_a_proxy(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy of the server's environment would look for the metric on its own machine, and read its key."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    source = HttpRig(tmp_path, asked)
+    source.say(1)
+    assert source.measure() == Numbers(1.0)
 
 
 def test_counts_by_http(asked: Asked, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ def test_counts_without_a_limit_need_stable_beside_them() -> None:
         (np.float32(0.5), Numbers(0.5)),
         (np.int64(2), Numbers(2.0)),
         (math.nan, None),
+        (Decimal("sNaN"), None),
         ({"candidate": 0.5}, Numbers(0.5)),
         ({"candidate": 0.5, "stable": 0.25}, Numbers(0.5, 0.25)),
         ({"candidate": None, "stable": 0.25}, None),
@@ -159,6 +161,9 @@ def test_what_is_no_number_is_an_error(answer: object) -> None:
         {"bad": True, "total": 1},
         {"bad": math.nan, "total": 1},
         {"bad": 0, "total": 10**13},
+        {"bad": 0, "total": 10**5000},
+        {"bad": 0, "total": Fraction(10**400)},
+        {"bad": 0, "total": Decimal("sNaN")},
         {"bad": 0, "total": "1"},
         3,
     ],

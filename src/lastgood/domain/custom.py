@@ -139,10 +139,7 @@ def reading_of(answer: object, *, counts: bool) -> Reading | None:
 def _number(answer: object) -> float | None:
     if isinstance(answer, bool) or not isinstance(answer, Real | Decimal):
         raise _shapeless("a number", "a number", answer)
-    try:
-        value = float(answer)
-    except OverflowError:
-        value = math.inf
+    value = _float(answer)
     if math.isinf(value):
         raise LastgoodError(Code.INVALID, "The answer is not a finite number.", "Look at the metric.")
     return None if math.isnan(value) else value
@@ -169,15 +166,26 @@ def _tally(answer: dict[str, Any], arm: str) -> Tally | None:
 def _count(given: object, arm: str, key: str) -> int:
     if isinstance(given, bool) or not isinstance(given, Real | Decimal):
         raise _shapeless("counts", f"a whole number as {arm}.{key}", given)
-    value = float(given)
-    if not value.is_integer():  # also NaN and infinity
+    value = given if isinstance(given, int) else _float(given)
+    if isinstance(value, float) and not value.is_integer():  # also NaN and infinity
         raise _shapeless("counts", f"a whole number as {arm}.{key}", given)
-    whole = int(value) if not isinstance(given, int) else given
+    whole = int(value)
     if not 0 <= whole <= MAX_COUNT:
+        beyond = "less than 0" if whole < 0 else f"more than {MAX_COUNT}"  # it may have a thousand digits
         raise LastgoodError(
-            Code.INVALID, f"The answer has {whole} as {arm}.{key}.", f"Counts go from 0 to {MAX_COUNT}."
+            Code.INVALID, f"The answer has {beyond} as {arm}.{key}.", f"Counts go from 0 to {MAX_COUNT}."
         )
     return whole
+
+
+def _float(number: Real | Decimal) -> float:
+    """Return the nearest float: infinity for what is too large, NaN for each kind of NaN."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+    except ValueError:  # a signalling NaN
+        return math.nan
 
 
 def _shapeless(what: str, wanted: str, found: object) -> LastgoodError:

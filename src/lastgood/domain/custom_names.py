@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from lastgood.domain.custom import SourceKind
+from lastgood.errors import Code, LastgoodError
 
 NAMES: Final = (
     "model",
@@ -28,7 +29,16 @@ def unknown_names(text: str, kind: SourceKind) -> list[str]:
 
 
 def in_url(text: str, context: Mapping[str, Any]) -> str:
-    """Return a URL with each name's value in it, URL-encoded."""
+    """Return a URL with each name's value in it, URL-encoded.
+
+    :raises LastgoodError: ``invalid`` for a name that means nothing: nobody has looked at a URL out of the environment.
+    """
+    if unknown := unknown_names(text, SourceKind.HTTP):
+        raise LastgoodError(
+            Code.INVALID,
+            f"Nothing is called {{{unknown[0]}}}, which the URL has.",
+            f"There are {', '.join(NAMES)}.",
+        )
     return _BRACED.sub(lambda found: quote(_value(found[1], context), safe=""), text)
 
 

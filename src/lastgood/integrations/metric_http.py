@@ -17,6 +17,7 @@ import msgspec
 from lastgood.domain.custom import CustomTerms
 from lastgood.domain.custom_names import in_url
 from lastgood.errors import Code, LastgoodError
+from lastgood.wire.asking import host_of, is_loopback
 
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
@@ -71,10 +72,14 @@ class HttpMetric:
     ) -> tuple[int, bytes]:
         # Asynchronous only for its one deadline over everything: timeouts of the client hold for each read.
         timeout = httpx2.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds))
-        headers = {"user-agent": "lastgood", "accept": "application/json"}
+        headers = {"user-agent": "lastgood", "accept": "application/json", "accept-encoding": "identity"}
         async with asyncio.timeout(seconds):
             async with (
-                httpx2.AsyncClient(timeout=timeout, verify=self._tls_context()) as client,
+                httpx2.AsyncClient(
+                    timeout=timeout,
+                    verify=self._tls_context(),
+                    trust_env=not is_loopback(host_of(url)),  # this machine is not asked through a proxy
+                ) as client,
                 client.stream(
                     method,
                     url,
@@ -83,8 +88,14 @@ class HttpMetric:
                     follow_redirects=False,
                 ) as answer,
             ):
+                if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise LastgoodError(  # a small answer could unpack to any size
+                        Code.INVALID,
+                        f"{origin_of(url)} answered compressed, although asked not to.",
+                        "Let it answer plainly.",
+                    )
                 body = b""
-                async for chunk in answer.aiter_bytes():
+                async for chunk in answer.aiter_raw():
                     body += chunk
                     if len(body) > ANSWER_BYTES_MAX:
                         raise LastgoodError(

@@ -5,7 +5,7 @@ An empty vector and NaN are no data; more than one series is an error, for nobod
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,9 @@ from lastgood.domain.custom import CustomTerms
 from lastgood.domain.custom_names import in_query
 from lastgood.errors import Code, LastgoodError
 from lastgood.integrations.metric_http import HttpMetric, origin_of
+
+_SHOWN_CHARACTERS: Final = 200
+_KIND_CHARACTERS: Final = 40
 
 
 class PrometheusMetric:
@@ -41,10 +44,11 @@ class PrometheusMetric:
                 "Give the address of Prometheus.",
             )
         if answer["status"] != "success":
-            why = " ".join(str(answer.get("error", "it says not why")).split())[:200]
+            why = " ".join(str(answer.get("error", "it says not why")).split())[:_SHOWN_CHARACTERS]
+            kind = str(answer.get("errorType", status))[:_KIND_CHARACTERS]
             raise LastgoodError(
                 Code.INVALID,
-                f"{origin} refused the query ({answer.get('errorType', status)}): {why}.",
+                f"{origin} refused the query ({kind}): {why}.",
                 "Correct it.",
             )
         return _value(answer.get("data"), origin)
@@ -68,7 +72,7 @@ def _value(data: Any, origin: str) -> float | None:
     else:
         raise LastgoodError(
             Code.INVALID,
-            f"The query gives a {kind or 'result without a type'}, and one value is needed.",
+            f"The query gives a {str(kind or 'result without a type')[:_KIND_CHARACTERS]}, and one value is needed.",
             "Correct it.",
         )
     try:
