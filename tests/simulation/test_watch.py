@@ -154,7 +154,7 @@ def test_recall_that_falls_for_both_holds_and_says_why(world: World) -> None:
     assert held.hold is not None
     assert (held.hold.reason, held.hold.guardrail) == (HoldReason.WORLD, "recall")
     assert "in the watch 6" in held.hold.message
-    assert "the version before does as badly on the same requests" in held.hold.message
+    assert "the version before does hardly better on the same requests" in held.hold.message
     assert "going back would not help" in held.hold.message
     assert "lastgood resume churn" in held.hold.message
     assert "recall" in held.alerted
@@ -167,7 +167,7 @@ def test_recall_that_falls_for_both_holds_and_says_why(world: World) -> None:
     assert f"  {held.hold.message}" in block(plain)
     (shown,) = [one for one in plain["findings"] if one["guardrail"] == "recall"]
     rows = dict(evidence_rows(shown, plain["baseline"]))
-    assert rows["Would going back help?"].startswith("no: it does as badly; wrong there: ")
+    assert rows["Would going back help?"].startswith("no: it does hardly better; wrong there: ")
     assert rows["change, the steps"].startswith("alarm: at ")
     page = render(msgspec.to_builtins(world.hindsight.report(release.id)), as_html=True)
     assert "Would going back help?" in page

@@ -10,6 +10,7 @@ from lastgood.analysis.budget import watch_minutes
 from lastgood.analysis.judge import fold, judge
 from lastgood.analysis.record import Record, read
 from lastgood.analysis.trials import Trials
+from lastgood.cli.watch_words import going_back
 from lastgood.domain.change import Evidence
 from lastgood.domain.kpi import Kpi, KpiCounts, Labels, Pairs
 from lastgood.domain.plan import OnFail, Plan
@@ -223,6 +224,21 @@ def test_a_fall_against_the_steps_alone_holds_and_blames_nobody() -> None:
             "candidate_wrong": None,
             "stable_wrong": None,
         }
+
+
+@pytest.mark.parametrize(("only1", "only0", "said"), [(2, 2, "no"), (0, 4, "no"), (3, 1, "hardly")])
+def test_what_is_no_help_is_said_in_true_words(only1: int, only0: int, said: str) -> None:
+    """A version before that does as badly or worse does no better; one that wins back little does hardly better."""
+    seen = Watching(plan("{metric: recall, positive: 1, margin: 4, min_samples: 1}"))
+    seen.label(0, own=(400, 40))
+    for _ in range(30):
+        both, pairs = 14, Pairs(pairs=40, only1=only1, only0=only0, both=14)
+        other = KpiCounts(rows=40, trials=40, bad=both + only0)
+        seen.label(seen.plan.pair_stage, own=(40, both + only1), stable=other, pairs=pairs)
+    found = seen.finding()
+    assert (found.verdict, found.world) == (Verdict.FAILED, True)
+    assert f"the version before does {said} better on the same requests" in found.sentence
+    assert going_back(msgspec.to_builtins(found)).startswith(f"no: it does {said} better; wrong there: ")
 
 
 def test_the_reference_has_an_allowance_and_shrinks_with_the_rows() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lastgood.analysis import sentences
-from lastgood.analysis.kpi import output_of
+from lastgood.analysis.kpi import output_of, score_of
 from lastgood.analysis.record import Agreement, read
 from lastgood.domain.agreement import Agreed, AgreementCounts, AgreementTerms, PairRow
 from lastgood.domain.change import Evidence
@@ -97,6 +97,8 @@ def judged(guardrail: Guardrail, agreed: Agreed, *, strata: int, log: str) -> Fi
 
 
 def _row(terms: AgreementTerms, own: Any, other: Any) -> Agreed:
+    if terms.within is not None:
+        own, other = score_of(own), score_of(other)
     first, second = number_of(own), number_of(other)
     numbers = first is not None and second is not None
     shift = first - second if first is not None and second is not None else 0.0
@@ -117,13 +119,13 @@ def _told(terms: AgreementTerms, agreed: Agreed, least: int) -> list[str]:
         said = "are the same" if terms.within is None else f"are within {terms.within:g}"
         counts = f"{sentences.count(agreed.same)} of {sentences.count(agreed.rows)}"
         told = [f"{sentences.percent(agreed.same / agreed.rows)} of both versions' answers {said}, {counts}"]
-    shift = _shift(agreed)
+    shift, said = _shift(agreed), "answers" if terms.within is None else "numbers"
     if terms.within is not None and shift is not None:
         told.append(
             f"the candidate's are {abs(shift):.3g} {'higher' if shift >= 0.0 else 'lower'} in the mean"
         )
     if agreed.unusable:
-        told.append(f"{sentences.plural(agreed.unusable, 'row', 'rows')} without both answers")
+        told.append(f"{sentences.plural(agreed.unusable, 'row', 'rows')} without two {said} to compare")
     if agreed.rows < least:
         told.append(f"{sentences.plural(least - agreed.rows, 'more row is', 'more rows are')} needed")
     else:

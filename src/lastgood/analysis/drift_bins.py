@@ -10,12 +10,14 @@ import msgspec
 
 from lastgood.domain.drift import BinCounts
 from lastgood.domain.kpi import class_of, number_of
-from lastgood.domain.sketch import Feature, Sketch, bucket_of, middle_of
+from lastgood.domain.sketch import BUCKETS_PER_OCTAVE, Feature, Sketch, bucket_of, middle_of
 from lastgood.stats import shift
 
 BINS: Final = 16
 CLASSES: Final = 30
 """Classes of an output that are told apart; the others count together."""
+
+_NEARLY_ALL: Final = 0.75
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,15 +91,30 @@ def shape(feature: Feature, counts: BinCounts) -> Shape:
         distance=0.5 * math.fsum(map(abs, grown)),
         missing=counts.missing / counts.all,
         unseen=parts[-1],
-        median=None if feature.categorical else median(counts),
+        median=median(feature, counts),
         most=most,
     )
 
 
-def median(counts: BinCounts) -> float | None:
-    """Return about the median of the numbers: the mean of the strata's; None without numbers."""
-    numbers = sum(counts.bins[:-1])
-    return middle_of(round(counts.middles / numbers)) if numbers else None
+def median(feature: Feature, counts: BinCounts) -> float | None:
+    """Return about the median of the numbers; None without any, and where they are on both sides of the last cut.
+
+    It lies in the bin in which half of the numbers are reached. There it is the mean of the strata's medians, or the bin's end
+    where the bin is wide: some of the strata's medians lie outside of it, and a mean of 0 and 1 is neither.
+    """
+    bins = () if feature.categorical else counts.bins[:-1]
+    numbers = sum(bins)
+    if not numbers:
+        return None
+    place = next(index for index, below in enumerate(accumulate(bins)) if 2 * below >= numbers)
+    middle, nearly_all = round(counts.middles / numbers), bins[place] >= _NEARLY_ALL * numbers
+    if place == len(feature.cuts):
+        return middle_of(max(middle, feature.cuts[-1] + 1)) if nearly_all else None
+    end = feature.cuts[place]
+    if not place:
+        return middle_of(min(middle, end) if nearly_all else end)
+    begin = feature.cuts[place - 1] + 1
+    return middle_of(end if end - begin >= BUCKETS_PER_OCTAVE else min(max(middle, begin), end))
 
 
 def reference_median(feature: Feature) -> float | None:

@@ -159,7 +159,8 @@ def _rows(
     if moved or not ranked or not shapes[ranked[0]].rows:
         return rows
     furthest = max(ranked, key=lambda name: shapes[name].distance)
-    far = f"{record.reference[furthest].shown} by {sentences.percent(shapes[furthest].distance)}"
+    seen = shapes[furthest]
+    far = f"{record.reference[furthest].shown} by {sentences.percent(seen.distance)} of {sentences.count(seen.rows)}"
     return f"{rows}; of {sentences.plural(len(state.features), 'feature', 'features')} {far} is the furthest"
 
 

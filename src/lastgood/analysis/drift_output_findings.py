@@ -13,6 +13,7 @@ from lastgood.analysis.drift_state import DriftRecord
 from lastgood.analysis.split_check import Fault
 from lastgood.domain.drift import BinCounts, DriftTerms
 from lastgood.domain.plan import Guardrail, OnFail
+from lastgood.domain.sketch import Feature
 from lastgood.domain.verdict import Finding, Verdict
 from lastgood.stats import shift
 
@@ -49,7 +50,7 @@ def judged(
         return finding
     distance = (guardrail.drift or DriftTerms()).distance
     clauses = [
-        *_facts(states),
+        *_facts(record, states),
         f"{sentences.percent(distance)} tolerated",
         "with the units keys each caller has outputs of its own, so this comparison can only alert"
         if keyed
@@ -59,7 +60,7 @@ def judged(
     said = "; ".join(clause for clause in clauses if clause)
     last = sentences.word(verdict, finding.on_fail, dry_run=guardrail.dry_run)
     split = {} if unsplit is None else {"split": unsplit.numbers()}
-    numbers = {**_numbers(guardrail, states, alpha), **split, "strata": strata, "log": log}
+    numbers = {**_numbers(guardrail, record, states, alpha), **split, "strata": strata, "log": log}
     return msgspec.structs.replace(finding, sentence=f"{guardrail.name}: {said}: {last}.", numbers=numbers)
 
 
@@ -94,7 +95,7 @@ def _more(missing: int) -> str:
     return sentences.plural(missing, "more candidate row is", "more candidate rows are")
 
 
-def _facts(states: Mapping[str, OutputState]) -> list[str]:
+def _facts(record: DriftRecord, states: Mapping[str, OutputState]) -> list[str]:
     """Say how far the output with the most evidence is: score is 22 % away (median 0.61 against 0.48 of stable)."""
     if not _rows(states):
         return ["0 candidate rows so far"]
@@ -104,14 +105,14 @@ def _facts(states: Mapping[str, OutputState]) -> list[str]:
     counts = f"of {sentences.count(own.all)} against {sentences.count(other.all)} rows"
     if distance is None:
         return [f"{name}: {counts}, with nothing to compare"]
-    between = _between(own, other)
+    between = _between(record.bins[name], own, other)
     bet = sentences.bet(shift.log_e(one.test), -math.log(one.test.alpha))
     return [f"{name} is {sentences.percent(distance)} away{between}, {counts}", f"evidence {bet}"]
 
 
-def _between(own: BinCounts, other: BinCounts) -> str:
-    here, there = median(own), median(other)
-    if not (own.middles or other.middles) or here is None or there is None:
+def _between(feature: Feature, own: BinCounts, other: BinCounts) -> str:
+    here, there = median(feature, own), median(feature, other)
+    if here is None or there is None:
         return ""
     return f" (median {here:.3g} against {there:.3g} of stable)"
 
@@ -120,13 +121,15 @@ def _key(state: OutputState) -> float:
     return shift.log_e(state.test) + math.log(state.test.alpha)
 
 
-def _numbers(guardrail: Guardrail, states: Mapping[str, OutputState], alpha: float) -> dict[str, Any]:
+def _numbers(
+    guardrail: Guardrail, record: DriftRecord, states: Mapping[str, OutputState], alpha: float
+) -> dict[str, Any]:
     ranked = sorted(
         states, key=lambda name: (shift.reached(states[name].test), _key(states[name])), reverse=True
     )
     lead = states[ranked[0]].test if ranked else None
     rows = _rows(states)
-    told = [_output(name, states[name]) for name in ranked]
+    told = [_output(record.bins[name], states[name]) for name in ranked]
     return {
         "rows": rows,
         "stable_rows": max((one.total.stable.all for one in states.values()), default=0),
@@ -142,19 +145,18 @@ def _numbers(guardrail: Guardrail, states: Mapping[str, OutputState], alpha: flo
     }
 
 
-def _output(name: str, state: OutputState) -> dict[str, Any]:
+def _output(feature: Feature, state: OutputState) -> dict[str, Any]:
     own, other = state.total.candidate, state.total.stable
-    numeric = bool(own.middles or other.middles)
     return {
-        "name": name,
+        "name": feature.name,
         "distance": drift_outputs.distance_of(state.total) or 0.0,
         "reached": shift.reached(state.test),
         "rows": own.all,
         "missing": own.missing / own.all if own.all else 0.0,
         "reference_missing": other.missing / other.all if other.all else 0.0,
         "unseen": own.bins[-1] / own.present if own.present else 0.0,
-        "median": median(own) if numeric else None,
-        "reference_median": median(other) if numeric else None,
+        "median": median(feature, own),
+        "reference_median": median(feature, other),
         "log_e": shift.log_e(state.test),
         "bound": 1.0 / state.test.alpha,
     }

@@ -1,6 +1,7 @@
 """Would going back help? What the version before does on the same requests, told as one answer.
 
-``yes``: it does better there. ``no``: it does as badly, so the world changed and not the version. ``unknown``: nobody can say yet.
+``yes``: it does better there. ``no``: it does no better, or
+hardly (half of what was lost would stay lost), so the world changed and not the version. ``unknown``: nobody can say yet.
 """
 
 from enum import StrEnum
@@ -45,6 +46,13 @@ def on_fail(asked: OnFail, *, world: bool) -> OnFail:
 def no_better(value: float, other: float, limit: float) -> bool:
     """Return whether both are over a hard limit and going back would win back less than half of what is over it."""
     return value > limit and other > limit and value - other < 0.5 * (value - limit)
+
+
+def compared(own: float | None, other: float | None) -> str:
+    """Say of a version that is no help how it does, by both rates of wrong answers where these are known."""
+    if own is None or other is None:
+        return "hardly better, if at all"
+    return "no better" if other >= own else "hardly better"
 
 
 def rate(bad: int, trials: int) -> float | None:

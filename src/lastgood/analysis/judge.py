@@ -1,6 +1,7 @@
 """Fold strata into the evidence of a release, and judge its guardrails on it."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -88,70 +89,102 @@ def judge(
     the cost. ``intervals`` False leaves out the intervals alone, which cost more than all the rest;
     :func:`lastgood.analysis.numbers.explained` adds them later.
     """
-    record, intervals = _begun(plan, baseline, evidence), told and intervals
-    shares, labels = alphas(plan), record.labels or kpi_state.LabelRecord()
-    unsplit = split_check.fault(record.split or {})
-
-    def finding(guardrail: Guardrail) -> Finding:
+    record = _begun(plan, baseline, evidence)
+    case = _Case(
+        plan=plan,
+        baseline=baseline,
+        record=record,
+        strata=evidence.sequence,
+        shares=alphas(plan),
+        unsplit=split_check.fault(record.split or {}),
+        corrupt=corrupt,
+        told=told,
+    )
+    found = []
+    for guardrail in plan.guardrails:
         if guardrail.metric is Metric.HEALTH:
-            return findings.health(guardrail, misses)
-        if guardrail.metric in KPIS:
-            found = kpi_findings.judged(
-                guardrail,
-                labels.states.get(guardrail.name) or kpi_state.initial(plan, guardrail),
-                alpha=shares.get(guardrail.name, 0.0),
-                proving=proof_alpha(plan, guardrail) is not None,
-                units=Units.KEYS if kpi_state.by_key(baseline) else Units.REQUESTS,
-                strata=evidence.sequence,
-                log=record.log,
-                unsplit=unsplit,
-            )
-            return explained(found) if intervals else found
-        if guardrail.metric is Metric.CUSTOM:
-            found = custom_findings.judged(
-                guardrail,
-                (record.custom or {}).get(guardrail.name) or custom_state.initial(plan, guardrail),
-                alpha=shares.get(guardrail.name, 0.0),
-                proving=proof_alpha(plan, guardrail) is not None,
-                strata=evidence.sequence,
-                log=record.log,
-                unsplit=unsplit,
-            )
-            return explained(found) if intervals else found
-        if guardrail.metric is Metric.AGREEMENT:
-            known = (record.agreement or Agreement()).guardrails
-            agreed = known.get(guardrail.name, Agreed())
-            return agreement.judged(guardrail, agreed, strata=evidence.sequence, log=record.log)
-        if guardrail.metric in DRIFTS:
-            return drift_findings.judged(
-                guardrail,
-                record.drift or drift_state.DriftRecord(),
-                baseline,
-                alpha=shares.get(guardrail.name, 0.0),
-                told=told,
-                strata=evidence.sequence,
-                log=record.log,
-                unsplit=unsplit,
-            )
-        seen = measured(
-            guardrail,
-            parts.units_of(guardrail, baseline),
-            record.total,
-            record.comparisons.get(guardrail.name),
-            alpha=shares.get(guardrail.name, 0.0),
-            proving=proof_alpha(plan, guardrail) is not None,
-            only_alerts=parts.only_alerts(guardrail, baseline),
-            copied=record.copied or {},
-            seen=record.watch or None,
-        )
-        if not told:
-            return findings.judged(seen, corrupt=corrupt, unsplit=unsplit)
-        found = findings.compared(
-            seen, corrupt=corrupt, unsplit=unsplit, strata=evidence.sequence, log=record.log
-        )
-        return explained(found) if intervals else found
+            found.append(findings.health(guardrail, misses))
+            continue
+        one = _finding(case, guardrail)
+        has_intervals = guardrail.metric is not Metric.AGREEMENT and guardrail.metric not in DRIFTS
+        found.append(explained(one) if told and intervals and has_intervals else one)
+    return tuple(found)
 
-    return tuple(finding(guardrail) for guardrail in plan.guardrails)
+
+class _Case(NamedTuple):
+    """What all guardrails are judged on in one look."""
+
+    plan: Plan
+    baseline: Baseline
+    record: Record
+    strata: int
+    shares: dict[str, float]
+    unsplit: split_check.Fault | None
+    corrupt: Sequence[str]
+    told: bool
+
+
+def _finding(case: _Case, guardrail: Guardrail) -> Finding:
+    """Judge one guardrail, which is not health, by what its metric is measured from."""
+    record = case.record
+    alpha, proving = case.shares.get(guardrail.name, 0.0), proof_alpha(case.plan, guardrail) is not None
+    if guardrail.metric in KPIS:
+        labels = record.labels or kpi_state.LabelRecord()
+        return kpi_findings.judged(
+            guardrail,
+            labels.states.get(guardrail.name) or kpi_state.initial(case.plan, guardrail),
+            alpha=alpha,
+            proving=proving,
+            units=Units.KEYS if kpi_state.by_key(case.baseline) else Units.REQUESTS,
+            strata=case.strata,
+            log=record.log,
+            unsplit=case.unsplit,
+        )
+    if guardrail.metric is Metric.CUSTOM:
+        return custom_findings.judged(
+            guardrail,
+            (record.custom or {}).get(guardrail.name) or custom_state.initial(case.plan, guardrail),
+            alpha=alpha,
+            proving=proving,
+            strata=case.strata,
+            log=record.log,
+            unsplit=case.unsplit,
+        )
+    if guardrail.metric is Metric.AGREEMENT:
+        agreed = (record.agreement or Agreement()).guardrails.get(guardrail.name, Agreed())
+        return agreement.judged(guardrail, agreed, strata=case.strata, log=record.log)
+    if guardrail.metric in DRIFTS:
+        return drift_findings.judged(
+            guardrail,
+            record.drift or drift_state.DriftRecord(),
+            case.baseline,
+            alpha=alpha,
+            told=case.told,
+            strata=case.strata,
+            log=record.log,
+            unsplit=case.unsplit,
+        )
+    return _of_requests(case, guardrail, alpha, proving=proving)
+
+
+def _of_requests(case: _Case, guardrail: Guardrail, alpha: float, *, proving: bool) -> Finding:
+    record = case.record
+    seen = measured(
+        guardrail,
+        parts.units_of(guardrail, case.baseline),
+        record.total,
+        record.comparisons.get(guardrail.name),
+        alpha=alpha,
+        proving=proving,
+        only_alerts=parts.only_alerts(guardrail, case.baseline),
+        copied=record.copied or {},
+        seen=record.watch or None,
+    )
+    if not case.told:
+        return findings.judged(seen, corrupt=case.corrupt, unsplit=case.unsplit)
+    return findings.compared(
+        seen, corrupt=case.corrupt, unsplit=case.unsplit, strata=case.strata, log=record.log
+    )
 
 
 def candidate_requests(evidence: Evidence, stage: int) -> int:

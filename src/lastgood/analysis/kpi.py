@@ -249,10 +249,15 @@ def _predicted(terms: KpiTerms, answer: dict[str, Any] | None) -> str | None:
     found = output_of(terms.output, answer)
     if terms.threshold is None:
         return class_of(found)
-    score = number_of(found[1] if isinstance(found, list) and len(found) == 2 else found)
+    score = number_of(score_of(found))
     if score is None:
         return None
     return terms.positive if score >= terms.threshold else ""
+
+
+def score_of(found: Any) -> Any:
+    """Return what is the score of a row: of two, as ``predict_proba`` gives them, the second."""
+    return found[1] if isinstance(found, list) and len(found) == 2 else found
 
 
 def output_of(output: str, answer: dict[str, Any] | None) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lastgood.analysis import changes, kpi_watch, sentences
-from lastgood.analysis.going_back import Answer, Helps, no_better, rate
+from lastgood.analysis.going_back import Answer, Helps, compared, no_better, rate
 from lastgood.analysis.kpi import PAIRED
 from lastgood.analysis.kpi_state import KpiState
 from lastgood.analysis.kpi_values import value_of
@@ -120,9 +120,11 @@ def _of_the_world(guardrail: Guardrail, state: KpiState) -> str:
     if not seen.beside.n0:
         return "nobody answers the same requests beside it, so whether going back would help is not known"
     other = _other(guardrail, seen.beside)
-    if answer(guardrail, state, blamed=False).verdict is Helps.NO:
+    found = answer(guardrail, state, blamed=False)
+    if found.verdict is Helps.NO:
+        better = compared(found.candidate_wrong, found.stable_wrong)
         return (
-            f"the version before does as badly on the same requests ({other}{_differ(guardrail, seen)}): "
+            f"the version before does {better} on the same requests ({other}{_differ(guardrail, seen)}): "
             "going back would not help"
         )
     return (

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lastgood.analysis import sentences
+from lastgood.analysis.going_back import compared
 
 if TYPE_CHECKING:
     from lastgood.domain.plan import Guardrail
@@ -13,7 +14,7 @@ QUESTION: Final = "Would going back help?"
 
 _ANSWERS: Final = {
     "yes": "yes: the version before does better on the same requests",
-    "no": "no: it does as badly",
+    "no": "no: it does {better}",
     "unknown": "nobody knows yet",
 }
 
@@ -51,7 +52,7 @@ def going_back(finding: Mapping[str, Any]) -> str:
     if not helps or finding["verdict"] != "failed":
         return ""
     own, other = helps["candidate_wrong"], helps["stable_wrong"]
-    told = _ANSWERS[helps["verdict"]]
+    told = _ANSWERS[helps["verdict"]].format(better=compared(own, other))
     if own is not None and other is not None:
         told += f"; wrong there: {sentences.percent(own)} against {sentences.percent(other)}"
     if helps["pairs"] and helps["differ"] is not None:
