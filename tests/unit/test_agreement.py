@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from lastgood.analysis import agreement
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.record import read
 from lastgood.analysis.traps import traps
 from lastgood.cli.watch_words import agreement_when
@@ -40,13 +41,19 @@ def row(answer: Any, other: Any, *, arm: str = "stable", sequence: int = 1) -> P
         (AgreementTerms(), [row(1, 1.0), row("no", "yes"), row(True, "1")], (3, 2, 0)),
         (AgreementTerms(), [row(1, None), row(None, None), row([1, 2], 1)], (0, 0, 3)),
         (AgreementTerms(within=0.05), [row(0.5, 0.54), row(0.5, 0.56), row("x", 0.5)], (2, 1, 1)),
+        (
+            AgreementTerms(within=0.05),
+            [row([0.5, 0.5], [0.46, 0.54]), row([0.5, 0.5], [0.7, 0.3])],
+            (2, 1, 0),
+        ),
+        (AgreementTerms(within=0.05), [row([0.1, 0.2, 0.7], [0.1, 0.2, 0.7])], (0, 0, 1)),
         (AgreementTerms(output="score"), [row(1, 1)], (0, 0, 1)),
     ],
 )
 def test_rows_are_the_same_by_class_or_within_a_distance(
     terms: AgreementTerms, rows: list[PairRow], expected: tuple[int, int, int]
 ) -> None:
-    """Classes as labels name them, numbers by their distance; a missing or unreadable answer is no row."""
+    """Classes as labels name them, numbers by their distance; of two scores the second; a missing or unreadable answer is no row."""
     found = agreement.tally(terms, rows)
     assert (found.rows, found.same, found.unusable) == expected
 
@@ -81,7 +88,7 @@ def test_a_release_is_judged_by_the_share_of_rows() -> None:
     bad = judge(used, Baseline(), evidence, misses=0)[-1]
     assert (bad.verdict, bad.on_fail) == (Verdict.FAILED, OnFail.HOLD)
     assert bad.sentence == (
-        "agreement: 70.0 % of both versions' answers are the same, 7 of 10; 1 row without both answers; under the "
+        "agreement: 70.0 % of both versions' answers are the same, 7 of 10; 1 row without two answers to compare; under the "
         "minimum of 80.0 %: hold."
     )
     stored = read(msgspec.json.decode(msgspec.json.encode(read(evidence.states))))

@@ -62,8 +62,30 @@ def test_medians_of_strata_sum_up() -> None:
     total = nothing(feature)
     for _ in range(40):
         total = total.plus(binned(feature, sketch_of([chance.gauss(740.0, 50.0) for _ in range(30)])))
-    assert median(total) == pytest.approx(740.0, rel=0.03)
-    assert median(nothing(feature)) is None
+    assert median(feature, total) == pytest.approx(740.0, rel=0.03)
+    assert median(feature, nothing(feature)) is None
+
+
+@pytest.mark.parametrize(("ones", "expected"), [(0.9, 1.0), (0.1, 0.0), (0.52, 1.0), (0.48, 0.0)])
+def test_a_class_of_0_or_1_has_no_median_between_them(ones: float, expected: float) -> None:
+    """Strata of both sides have no mean that means anything: it is the one that more are."""
+    chance = random.Random(5)
+    feature = numeric([0.0, 1.0] * 500)
+    total = nothing(feature)
+    for _ in range(60):
+        total = total.plus(binned(feature, sketch_of([float(chance.random() < ones) for _ in range(30)])))
+    assert median(feature, total) == pytest.approx(expected, abs=0.03)
+
+
+def test_a_median_lies_in_its_bin() -> None:
+    """Of values near 0.001 and near 100 in turns, with a few more near 100, it is near 100 and not between."""
+    chance = random.Random(7)
+    feature = numeric([chance.choice([0.001, 100.0]) * chance.uniform(0.9, 1.1) for _ in range(2000)])
+    total = nothing(feature)
+    for turn in range(41):
+        value = 0.001 if turn % 2 else 100.0
+        total = total.plus(binned(feature, sketch_of([value * chance.uniform(0.9, 1.1) for _ in range(30)])))
+    assert median(feature, total) == pytest.approx(90.0, rel=0.1)
 
 
 def test_a_class_that_grows_is_named() -> None:
