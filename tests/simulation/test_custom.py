@@ -373,3 +373,21 @@ def test_at_most_so_many_are_asked_at_once_and_the_lost_are_told(world: World) -
     last = custom.strata(later, evidence, sequence=0, now=1_016.0)[-1]
     assert last.custom
     assert (last.custom.guardrail, last.custom.reading, last.stage) == (names[-1], Numbers(0.5), 1)
+
+
+def test_counts_that_were_under_way_as_the_split_changed_are_asked_for_anew(world: World) -> None:
+    """Nobody can say under which split the last of them came, so they belong to neither step."""
+    orders = Orders(world, rate=0.02)
+    begun_work: list[Any] = []
+    release = world.release(begun(world, COUNTED).id)
+    custom = CustomMetrics(world.metrics, world.executor.version, begin=begun_work.append)
+    evidence = msgspec.structs.replace(world.evidence.evidence(release.id), states={}, sequence=0)
+    later = msgspec.structs.replace(release, step=1)
+    assert custom.strata(release, evidence, sequence=0, now=1_000.0) == ()
+    orders.come()
+    begun_work.pop()()
+    assert custom.strata(later, evidence, sequence=0, now=1_001.0) == ()
+    begun_work.pop()()
+    (only,) = custom.strata(later, evidence, sequence=0, now=1_002.0)
+    assert only.custom
+    assert (only.stage, only.custom.number, only.custom.at) == (1, 1, 1_001.0)

@@ -16,7 +16,7 @@ import msgspec
 from lastgood.analysis.custom_state import CustomState, terms_of
 from lastgood.analysis.record import read
 from lastgood.domain.change import Evidence
-from lastgood.domain.custom import Measurement, Reading, Subject
+from lastgood.domain.custom import Counts, Measurement, Reading, Subject
 from lastgood.domain.plan import Guardrail, Metric
 from lastgood.domain.release import Phase, Release
 from lastgood.domain.traffic import ArmCounts, Stratum
@@ -55,6 +55,11 @@ class _Job:
             reading=reading,
             error=error[:_SENTENCE_MAX],
         )
+
+    def spans(self, stage: int) -> bool:
+        """Whether these are counts that were asked for before ``stage`` began: the last of them may be of either."""
+        answer = self.answer
+        return self.stage != stage and answer is not None and isinstance(answer.reading, Counts)
 
 
 class _Asking(msgspec.Struct):
@@ -148,7 +153,8 @@ class CustomMetrics:
     ) -> _Job | None:
         """Return the measurement that the evidence lacks, a new one when it is time; at once when the split changes."""
         asking = self._asking.setdefault((release.id, guardrail.name), _Asking(state.stage))
-        if asking.job is not None and asking.job.number <= state.number:
+        known = asking.job is not None and asking.job.number <= state.number
+        if asking.job is not None and (known or asking.job.spans(stage)):
             asking.job = None
         since = abs(now - state.at)  # a clock that was set back delays nothing
         due = not state.number or asking.stage != stage or since >= terms_of(guardrail).every
