@@ -10,6 +10,7 @@ import msgspec
 from lastgood.control.data_moves import may_load
 from lastgood.control.moves import restores_data
 from lastgood.domain.deployment import Deployment
+from lastgood.domain.plan import OnRollback
 from lastgood.domain.release import IN_STEPS, Phase, Release
 from lastgood.domain.route import Route, Shadow, Target
 from lastgood.domain.version import Version
@@ -133,14 +134,13 @@ def _is_watched(release: Release) -> bool:
 
 def _left_behind(deployment: Deployment, release: Release | None) -> bool:
     """Whether the version before cannot read the data any more, by the plan: asked now, it would fail its callers."""
-    if (
-        release is None
-        or release.terminal
-        or release.plan.data is None
-        or deployment.stable != release.version
-    ):
+    if release is None or release.terminal or deployment.stable != release.version:
         return False
-    return release.plan.data.hold and restores_data(release)
+    plan, data = release.plan.data, release.data
+    if plan is None or data is None or not plan.hold:
+        return False
+    # Data that no rollback gives back stays what the migration made of it.
+    return data.touched if plan.on_rollback is not OnRollback.RESTORE else restores_data(release)
 
 
 def _stage(release: Release, *, watched: bool) -> int:

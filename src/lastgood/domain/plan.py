@@ -222,11 +222,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a release runs. Durations are seconds, ``false_rollback_rate`` is a probability per release.
 
     ``deadline`` bounds the time from the first step, or from the end of a standing shadow, until promotion;
-    ``rollback_deadline`` and
-    ``promote_deadline`` bound how long a route change may stay unacknowledged; ``validate_deadline``
-    how long the candidate may take to load and warm up. ``soak`` is the least time from the first traffic until
-    promotion. With ``promote_when`` proven, ``false_promotion_rate`` is the chance that a candidate that is worse by
-    the proof margin or more is promoted.
+    ``rollback_deadline`` and ``promote_deadline`` bound how long a route change may stay unacknowledged;
+    ``validate_deadline`` how long the candidate may take to load and warm up. ``soak`` is the least time from the
+    first traffic until promotion. With ``promote_when`` proven, ``false_promotion_rate`` is the chance that a
+    candidate that is worse by the proof margin or more is promoted.
 
     In the watch the version before answers copies of ``watch_shadow`` (basis points, 0 for none) of the requests;
     ``watch_run_length`` is the mean time between two false alarms of what is judged on them.
@@ -264,11 +263,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def stands_at(self, step: int) -> bool:
         """Whether ``step`` is a standing shadow: only a person ends it, and no deadline."""
-        return (
-            step < len(self.steps)
-            and self.steps[step].kind is StepKind.SHADOW
-            and self.steps[step].duration is None
-        )
+        if step >= len(self.steps):
+            return False
+        return self.steps[step].kind is StepKind.SHADOW and self.steps[step].duration is None
 
     @property
     def shadows(self) -> bool:
