@@ -10,7 +10,8 @@ import numpy as np
 from sources import streams
 from tables import table
 
-from lastgood.analysis import judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, LatencyTest, Metric, Plan, Step, StepKind
 from lastgood.domain.traffic import ArmCounts, Baseline, Counter, Stratum
@@ -144,24 +145,24 @@ def _thousand_releases() -> tuple[str, float]:
     grown = []
     for release in range(20):
         strata = [_stratum(chance, release, sequence, law) for sequence in range(1, BEFORE + 1)]
-        grown.append(judge.fold(plan, baseline, Evidence(release=release), strata))
+        grown.append(fold(plan, baseline, Evidence(release=release), strata))
     held = [
         msgspec.structs.replace(grown[release % len(grown)], release=release) for release in range(RELEASES)
     ]
     fresh = [_stratum(chance, release, BEFORE + 1, law) for release in range(RELEASES)]
     begun = time.process_time()
     folded = [
-        judge.fold(plan, baseline, evidence, [stratum]) for evidence, stratum in zip(held, fresh, strict=True)
+        fold(plan, baseline, evidence, [stratum]) for evidence, stratum in zip(held, fresh, strict=True)
     ]
     between = time.process_time()
-    findings = [judge.judge(plan, baseline, evidence, misses=0, told=False) for evidence in folded]
+    findings = [judge(plan, baseline, evidence, misses=0, told=False) for evidence in folded]
     ended = time.process_time()
     assert all(len(found) == len(plan.guardrails) for found in findings)
-    fold, judged = between - begun, ended - between
+    folding, judging = between - begun, ended - between
     cells = [
-        ["fold one stratum each", f"{fold:.2f}", f"{fold / RELEASES / 10 * 1e6:.0f}"],
-        ["judge, without words as each look does", f"{judged:.2f}", f"{judged / RELEASES / 10 * 1e6:.0f}"],
-        ["both: part of a 1 s tick", f"{fold + judged:.0%}", ""],
+        ["fold one stratum each", f"{folding:.2f}", f"{folding / RELEASES / 10 * 1e6:.0f}"],
+        ["judge, without words as each look does", f"{judging:.2f}", f"{judging / RELEASES / 10 * 1e6:.0f}"],
+        ["both: part of a 1 s tick", f"{folding + judging:.0%}", ""],
     ]
     header = ["1 000 releases with 10 guardrails each, one core", "seconds", "µs a guardrail"]
-    return table(header, cells), fold + judged
+    return table(header, cells), folding + judging

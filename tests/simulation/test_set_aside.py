@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from world import PLAN, World
 
-from lastgood.analysis.judge import fold
+from lastgood.analysis.fold import fold
 from lastgood.control.recompute import recompute
 from lastgood.domain.change import Evidence
 from lastgood.domain.event import AuditEvent

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.strata import collect
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Plan

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.domain.change import Evidence
 from lastgood.domain.kpi import Kpi, KpiCounts, Labels, Pairs
 from lastgood.domain.plan import Plan

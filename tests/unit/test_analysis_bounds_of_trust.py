@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from lastgood.analysis import sentences
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, LatencyTest, Metric, NoData, OnFail, Plan, PromoteWhen
 from lastgood.domain.traffic import ArmCounts, Baseline, Stratum, Units

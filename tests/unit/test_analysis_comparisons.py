@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from lastgood.analysis.budget import alphas
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.numbers import explained
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import (

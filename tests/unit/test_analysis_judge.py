@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from lastgood.analysis import sentences
 from lastgood.analysis.budget import alphas
-from lastgood.analysis.judge import candidate_requests, fold, judge
+from lastgood.analysis.fold import candidate_requests, fold
+from lastgood.analysis.judge import judge
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Guardrail, Metric, Plan, Strategy
 from lastgood.domain.plan_built_in import built_in

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastgood.analysis.counts import added
-from lastgood.analysis.judge import fold
+from lastgood.analysis.fold import fold
 from lastgood.analysis.strata import MIN_REQUESTS, collect, forget, used_up
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Strategy

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from lastgood.analysis import hostunits, trials
 from lastgood.analysis.counts import contradicts
+from lastgood.analysis.fold import fold
 from lastgood.analysis.hostunits import HostMinutes
-from lastgood.analysis.judge import fold
 from lastgood.analysis.record import read
 from lastgood.analysis.strata import collect
 from lastgood.analysis.trials import Trials, by_key, by_request

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console, Group
 
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.strata import collect
 from lastgood.bootstrap import close, open_services
 from lastgood.cli.evidence import evidence_lines, sealed_lines

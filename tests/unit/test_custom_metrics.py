@@ -13,7 +13,8 @@ import pytest
 
 from lastgood.analysis import custom_state
 from lastgood.analysis.custom_state import CustomState
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.record import Record, read
 from lastgood.cli.plan_words import in_words
 from lastgood.control.preflight import check_metrics

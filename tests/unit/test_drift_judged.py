@@ -9,7 +9,8 @@ import pytest
 
 from lastgood.analysis.course import course
 from lastgood.analysis.drift_strata import Known, drift_record, strata_of
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.traces import traces
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import OnFail, Plan

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from lastgood.analysis import kpi_state
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.kpi import tally
 from lastgood.analysis.kpi_state import KpiState
 from lastgood.analysis.kpi_strata import News, strata_of

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.limits import false_alarms, measured_and_bad, over
 from lastgood.analysis.traps import traps
 from lastgood.domain.change import Evidence

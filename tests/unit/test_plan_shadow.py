@@ -3,7 +3,7 @@
 import pytest
 
 from lastgood.domain.plan import StepKind, Strategy
-from lastgood.domain.plan_built_in import built_in, standing_shadow
+from lastgood.domain.plan_built_in import built_in, default_guardrails, standing_shadow
 from lastgood.domain.plan_file import parse_plan
 from lastgood.errors import LastgoodError
 
@@ -63,7 +63,7 @@ def test_a_standing_shadow_comes_before_the_built_in_steps(strategy):
 )
 def test_what_a_person_ends_needs_no_weight(text):
     """A standing shadow alone is a plan, and so is a blue_green one whose last word is a person's."""
-    parse_plan(text)
+    assert parse_plan(text).guardrails == default_guardrails(parse_plan(text).strategy)
 
 
 FAULTS = [

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lastgood.analysis import kpi_state
 from lastgood.analysis.budget import alphas
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.kpi import tally
 from lastgood.analysis.kpi_strata import News, strata_of
 from lastgood.analysis.record import read

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lastgood.analysis import split_check
 from lastgood.analysis.course import course
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.domain.change import Evidence
 from lastgood.domain.kpi import Kpi, KpiCounts, KpiTerms, Labels
 from lastgood.domain.plan import Guardrail, LatencyTest, Metric, Plan, Step, StepKind

@@ -7,7 +7,8 @@ import pytest
 
 from lastgood.analysis import changes, kpi_watch
 from lastgood.analysis.budget import watch_minutes
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.record import Record, read
 from lastgood.analysis.trials import Trials
 from lastgood.cli.watch_words import going_back
@@ -232,7 +233,7 @@ def test_what_is_no_help_is_said_in_true_words(only1: int, only0: int, said: str
     seen = Watching(plan("{metric: recall, positive: 1, margin: 4, min_samples: 1}"))
     seen.label(0, own=(400, 40))
     for _ in range(30):
-        both, pairs = 14, Pairs(pairs=40, only1=only1, only0=only0, both=14)
+        both, pairs = 28, Pairs(pairs=40, only1=only1, only0=only0, both=28)
         other = KpiCounts(rows=40, trials=40, bad=both + only0)
         seen.label(seen.plan.pair_stage, own=(40, both + only1), stable=other, pairs=pairs)
     found = seen.finding()

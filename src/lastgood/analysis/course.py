@@ -6,7 +6,8 @@ import msgspec
 
 from lastgood.analysis.custom_state import terms_of
 from lastgood.analysis.drift_state import counts_for
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.record import read
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import DRIFTS, KPIS, Guardrail, Metric, OnFail, Plan, UnitsChoice

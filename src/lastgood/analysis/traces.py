@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from lastgood.analysis.judge import fold, judge
+from lastgood.analysis.fold import fold
+from lastgood.analysis.judge import judge
 from lastgood.analysis.record import read
 from lastgood.domain.change import Evidence
 from lastgood.domain.plan import Plan

@@ -7,7 +7,8 @@ something follows from them.
 import logging
 from collections.abc import Iterable
 
-from lastgood.analysis.judge import candidate_requests, fold, judge, watched_ones
+from lastgood.analysis.fold import candidate_requests, fold, watched_ones
+from lastgood.analysis.judge import judge
 from lastgood.analysis.strata import Lives, collect, forget, opened, used_up
 from lastgood.control.ahead import Ahead, Faults
 from lastgood.control.counted import Counted, life_of

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from lastgood.analysis.judge import candidate_requests, judge
+from lastgood.analysis.fold import candidate_requests
+from lastgood.analysis.judge import judge
 from lastgood.control.counted import Counted, corrupt_lives
 from lastgood.control.custom import CustomMetrics
 from lastgood.control.data_moves import fits_matter

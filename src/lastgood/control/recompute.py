@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from lastgood.analysis.judge import fold, judge, log_of
+from lastgood.analysis.fold import fold, log_of
+from lastgood.analysis.judge import judge
 from lastgood.control.history import told_of
 from lastgood.domain.change import Evidence
 from lastgood.domain.event import AuditEvent, seal_holds
