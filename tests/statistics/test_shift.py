@@ -130,6 +130,18 @@ def test_edges_part_a_histogram_into_even_bins() -> None:
     assert sum(shift.binned(lumped, shift.edges(lumped, 4))) == 100
 
 
+@pytest.mark.parametrize("histogram", [{7: 100}, {7: 90, 9: 10}, {3: 1, 7: 60, 8: 10, 12: 29}, {0: 2, 5: 1}])
+def test_what_lies_beside_a_lump_falls_into_other_bins(histogram: dict[int, int]) -> None:
+    """Values below a bucket that holds most are never counted with it, nor are those above it."""
+    cuts = shift.edges(histogram, 16)
+    lump = max(histogram, key=lambda bucket: histogram[bucket])
+
+    places = [shift.binned({bucket: 1}, cuts).index(1) for bucket in (lump - 1, lump, lump + 1)]
+    assert len(cuts) == 15
+    assert list(cuts) == sorted(cuts)
+    assert len(set(places)) == 3
+
+
 def test_impossible_settings_and_counts_are_refused() -> None:
     """Another number of bins, negative counts and margins outside 0 to 1 raise."""
     for wrong in ((0.0, 0.1, 16), (0.05, 1.0, 16), (0.05, 0.1, 1)):

@@ -97,7 +97,8 @@ def edges(histogram: Mapping[int, int], bins: int = 16) -> tuple[int, ...]:
     """Return the last bucket of each bin but the last, so that bins hold about equal parts of ``histogram``.
 
     Take it from before the comparison and keep it: edges chosen from compared values would void the guarantee.
-    Where one bucket holds more than a bin's part, some bins stay empty. Raises ValueError for an empty histogram.
+    Where one bucket holds two bins' parts or more, what lies below it has a bin of its own, and some bins stay empty.
+    Raises ValueError for an empty histogram.
     """
     count = total(histogram)
     if count < 1 or bins < 2:
@@ -106,8 +107,11 @@ def edges(histogram: Mapping[int, int], bins: int = 16) -> tuple[int, ...]:
     below = 0
     for bucket in sorted(histogram):
         below += histogram[bucket]
+        first = len(found)
         while len(found) < bins - 1 and below * bins >= (len(found) + 1) * count:
             found.append(bucket)
+        if len(found) >= first + 2:
+            found[first] = bucket - 1
     return tuple(found)
 
 
