@@ -73,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 64
     max_copies_bytes: Annotated[
-        int, Meta(description="of the bodies of these requests, per worker", extra=_SERVING)
+        int, Meta(description="of the bodies and answers of these requests, per worker", extra=_SERVING)
     ] = 16 * 1024 * 1024
     api_host: Annotated[
         str, Meta(description="where the control API and /metrics listen", extra=_CONTROL)

@@ -402,6 +402,22 @@ def test_a_host_that_is_full_gets_no_copy(either, full, when):
     assert either.total(either.shadow["stable"]) == 1
 
 
+def test_answers_that_wait_for_a_copy_take_room(make):
+    """What is kept of a request until its copy is over is its answer too, so that large answers cannot fill the memory."""
+    rig = make(max_copies_bytes=40)
+    rig.obey(**STEP_SHADOW)
+    for _ in range(3):  # 2 bytes of body, 13 of answer
+        rig.end(rig.send())
+    rig.leave()
+    assert len(rig.copied()) == 3
+    rig.end(rig.send())
+    assert rig.report().copies_dropped == 1
+    while rig.copied():
+        rig.end_copy()
+
+    assert rig.is_idle()
+
+
 GONE = {
     "held": {"held": True},
     "withdrawn": {"copies": None, "release": None},

@@ -199,6 +199,18 @@ def test_inputs_and_copies_fill_a_batch_too(tmp_path: Path, monkeypatch: pytest.
     assert one.dropped == 10 - 3
 
 
+def test_answers_of_copies_end_a_frame_too(tmp_path: Path) -> None:
+    """A frame is encoded in one go, which nothing interrupts, so the answers of copies are among its bytes."""
+    one, ids = recording(tmp_path)
+    one.start()
+    for _ in range(100):
+        one.add(flight(ids), time.monotonic_ns(), (1, 200, 2_000, b"x" * 10_000))
+    one.stop()
+    (path,) = segments(tmp_path / "predictions" / "incoming")
+    frames = read_segment(path, 0, bytes_max=1 << 26).frames
+    assert [len(frame.records) for frame in frames] == [26, 26, 26, 22]
+
+
 def test_a_long_answer_is_not_kept_but_its_length_is(tmp_path: Path) -> None:
     """One caller with large answers cannot fill the log."""
     one, ids = recording(tmp_path)

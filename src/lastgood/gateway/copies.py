@@ -96,6 +96,8 @@ class Copies:
             self._end_alone(pair, flight, None)
             return
         self._pairs[pair] = flight
+        pair.held_bytes += len(flight.payload)
+        self._bytes += len(flight.payload)
         self._later(partial(self._send, pair, flight))
 
     def _send(self, pair: Pair, flight: Flight) -> None:
@@ -200,7 +202,7 @@ class Copies:
             del self._sent[pair.identifier]
             pair.connection.load -= 1
             pair.connection = None
-        self._bytes -= pair.body_bytes
+        self._bytes -= pair.held_bytes
         return self._pairs.pop(pair)
 
     def _end_alone(self, pair: Pair, flight: Flight, copy: CopyAnswer | None) -> None:

@@ -33,7 +33,8 @@ class Pair:
     """One pair, ``open`` until it has counted or can count no more. For its request it stands in the place of the order.
 
     ``request`` is what became of the request, None before that and for one that left its release; it counts in ``alone``
-    where the pair does not count. ``answered`` is when its caller had the answer. The copy is on ``connection`` as ``identifier``, since ``sent`` and until ``expires``. Times are
+    where the pair does not count. ``answered`` is when its caller had the answer, ``held_bytes`` are those of its body and,
+    since then, of its answer. The copy is on ``connection`` as ``identifier``, since ``sent`` and until ``expires``. Times are
     CLOCK_MONOTONIC nanoseconds. ``key`` is the mark of the request's key, None without one.
     """
 
@@ -41,9 +42,9 @@ class Pair:
         "_leave",
         "alone",
         "answered",
-        "body_bytes",
         "connection",
         "expires",
+        "held_bytes",
         "identifier",
         "key",
         "open",
@@ -53,10 +54,10 @@ class Pair:
         "shadow",
     )
 
-    def __init__(self, shadow: LiveShadow, body_bytes: int, leave: Callable[["Pair"], None]) -> None:
+    def __init__(self, shadow: LiveShadow, held_bytes: int, leave: Callable[["Pair"], None]) -> None:
         """Take two places in the order; ``leave`` is called when the request leaves its release."""
         self.shadow = shadow
-        self.body_bytes = body_bytes
+        self.held_bytes = held_bytes
         self.place = shadow.order.sent
         shadow.order.sent += 2
         self.key: int | None = None

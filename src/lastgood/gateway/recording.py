@@ -38,7 +38,7 @@ _SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _CLOSE_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 3.0
 _SECOND: Final = 1_000_000_000
-_ANSWER, _INPUTS = 12, 13  # the places in a record
+_ANSWER, _INPUTS, _COPY = 12, 13, 17  # the places in a record; only few go as far as the last
 _INFER: Final = Request.INFER
 _CANDIDATE: Final = Role.CANDIDATE
 _encode = msgspec.msgpack.Encoder().encode
@@ -208,6 +208,9 @@ def _frames(batch: _Batch) -> Iterator[_Batch]:
     for place, record in enumerate(batch):
         answer, inputs = record[_ANSWER], record[_INPUTS]
         more = (0 if answer is None else len(answer)) + (0 if inputs is None else len(inputs))
+        copy = record[_COPY] if len(record) > _COPY else None
+        if copy is not None and copy[-1] is not None:
+            more += len(copy[-1])
         if place - first >= _FRAME_RECORDS or (size + more > _FRAME_BYTES and place > first):
             yield batch[first:place]
             first, size = place, 0
