@@ -22,6 +22,7 @@ LEAD_SECONDS = {
     "lastgood.data.migrated": 0.05,
     "lastgood.release.rollback_started": 0.05,
     "lastgood.data.hold_started": 0.03,
+    "lastgood.data.restored": 0.05,
 }
 """After which event a kill comes, and at most how long after it: chance decides within that time."""
 

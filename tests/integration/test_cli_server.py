@@ -192,7 +192,7 @@ def test_rollback_works_without_a_server(project):
 
     assert done.returncode == 0, done.stderr
     assert "Rolling back from here." in done.stderr
-    assert "is not tagged failed (--keep)" in done.stdout
+    assert "failed (--keep)" in done.stdout
     assert done.stdout.splitlines()[-1] == "Deployed model version: v1.0"
     project.start()
     assert json.loads(project.run("status", "churn", "--json").stdout)["stable"]["label"] == "v1.0"

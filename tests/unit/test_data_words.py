@@ -78,6 +78,9 @@ def test_status_says_how_far_the_data_is_and_what_stands_in_the_way() -> None:
         "features is captured, and its way back lies beside it (r2_snapshot: 103 rows, 16.0 KiB)"
         "; somebody's lock did not let go"
     )
+    assert "lock" not in data_now(
+        held_up, known="features could not go back yet: somebody's lock did not let go"
+    )
 
 
 def test_a_release_shows_what_was_captured() -> None:

@@ -124,7 +124,9 @@ def _kind(event_type: str) -> str:
 
 def _what(event: dict[str, Any]) -> str:
     label = event["data"].get("label")
-    version = f"{event['deployment'] or event['model']} {label or event['version'] or ''}".strip()
+    name = event["deployment"] or event["model"]
+    number = f" version {event['version']}" if event["version"] else ""
+    version = f"{name} {label}" if label else f"{name}{number}".strip()
     cause = event["data"].get("cause")
     return f"{version}: {cause}" if cause else version
 

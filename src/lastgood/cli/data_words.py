@@ -17,10 +17,10 @@ _STAGES: Final = {
 }
 
 
-def data_now(data: Mapping[str, Any]) -> str:
-    """Say in one line how far a release is with its data, and what stands in the way."""
+def data_now(data: Mapping[str, Any], *, known: str = "") -> str:
+    """Say in one line how far a release is with its data, and what stands in the way where it is not ``known`` already."""
     captured = "" if data["snapshot"] is None else f" ({_captured(data['snapshot'])})"
-    trouble = f"; {data['error']}" if data["error"] else ""
+    trouble = f"; {data['error']}" if data["error"] and data["error"] not in known else ""
     return f"{data['source']} {_STAGES[data['stage']]}{captured}{trouble}"
 
 

@@ -39,11 +39,11 @@ def sentences(found: dict[str, Any], *, keep: bool) -> list[str]:
     if not found["gateways"]:
         times = f"route published in {found['published_ms']:.1f} ms. No gateway runs now; it holds from the next start."
     lines = [f"Rolled back {found['deployment']} from {left} to {name}: {times}"]
-    marked = number_and_label(found["left"], found["left_label"]).capitalize()
+    marked = number_and_label(found["left"], found["left_label"])
     if found["failed"]:
-        lines.append(f"{marked} is tagged failed.")
+        lines.append(f"{marked.capitalize()} is tagged failed.")
     elif keep:
-        lines.append(f"{marked} is not tagged failed (--keep).")
+        lines.append(f"This does not tag {marked} failed (--keep).")  # an earlier release may have
     return [*lines, *data_ended(found["data"]), last]
 
 

@@ -104,32 +104,33 @@ def _dropped(found: dict[str, Any]) -> list[Any]:
     return []
 
 
-def _text(views: list[dict[str, Any]], evidence: bool) -> list[Any]:
+def _text(views: list[dict[str, Any]], evidence: bool, *, brief: bool = False) -> list[Any]:
     if not views:
         return ["Nothing is deployed yet: lastgood release MODEL --version 1"]
     lines: list[Any] = []
     for view in views:
-        lines += [*([""] if lines else []), *_deployment(view, evidence)]
+        lines += [*([""] if lines else []), *_deployment(view, evidence, brief)]
     return lines
 
 
 def fitted(console: "Console", views: list[dict[str, Any]], *, evidence: bool, room: int) -> list[Any]:
     """Return what fits into ``room`` lines of a window: all but the evidence, failed guardrails, then the others.
 
-    A last line says how many guardrails found no room.
+    A last line says how many guardrails found no room. Without evidence each guardrail has one line where they do not fit.
     """
+
+    def height(parts: list[Any]) -> int:
+        return sum(len(console.render_lines(shown(part), pad=False)) for part in parts)
+
     if not evidence:
-        return _text(views, evidence)
+        whole = _text(views, evidence)
+        return whole if height(whole) <= room else _text(views, evidence, brief=True)
     blocks = [block for view in views for block in _blocks(view)]
     bare = [
         view if view["release"] is None else {**view, "release": {**view["release"], "findings": []}}
         for view in views
     ]
     lines = _text(bare, evidence=False)
-
-    def height(parts: list[Any]) -> int:
-        return sum(len(console.render_lines(shown(part), pad=False)) for part in parts)
-
     left = room - height(lines)
     heights = [height(block) for block in blocks]
     if sum(heights) > left:
@@ -155,7 +156,7 @@ def _blocks(view: dict[str, Any]) -> list[list[Any]]:
     return [["", head, *known, *first], *others]
 
 
-def _deployment(view: dict[str, Any], evidence: bool) -> list[Any]:
+def _deployment(view: dict[str, Any], evidence: bool, brief: bool) -> list[Any]:
     lines: list[Any] = [
         styled(view["deployment"], "bold"),
         f"  stable     {_version(view['stable'])}",
@@ -171,11 +172,14 @@ def _deployment(view: dict[str, Any], evidence: bool) -> list[Any]:
         )
         host = release["version"]["host"]
         if release["phase"] not in ("shadowing", "progressing", "paused"):
-            lines.append(f"  {release['cause']}" + (f" (host: {host})" if host else ""))
+            host = f" (host: {host})" if host else ""
+            lines.append(f"  {release['cause'].rstrip('.')}{host}")
         if release["data"] is not None:
-            lines.append(f"  data       {data_now(release['data'])}")
+            lines.append(f"  data       {data_now(release['data'], known=release['cause'])}")
         lines += (
-            [*block({**release, "findings": []}), *evidence_lines(release)] if evidence else block(release)
+            [*block({**release, "findings": []}), *evidence_lines(release)]
+            if evidence
+            else block(release, brief=brief)
         )
     elif view["last_release"] is not None:
         last = view["last_release"]
