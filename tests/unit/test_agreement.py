@@ -169,3 +169,23 @@ def test_the_log_gives_each_copied_request_once(tmp_path: Path) -> None:
     assert agreement.tally(AgreementTerms(), first + rest) == Agreed(
         rows=2, same=1, unusable=2, numbers=2, shift=1.0
     )
+
+
+@pytest.mark.parametrize("within", [None, 0.1])
+def test_answers_at_the_ends_of_all_numbers_are_stored_and_read_back(within: float | None) -> None:
+    """Differences that no number holds would leave evidence that nobody can read."""
+    used = plan(f"{{metric: agreement{'' if within is None else f', within: {within}'}}}")
+    rows = [
+        PairRow(
+            sequence=at, stage=0, arm="stable", answer={"y": 1.7e308 * sign}, other={"y": -1.7e308 * sign}
+        )
+        for at, sign in enumerate((1, 1, 1, -1))
+    ]
+    evidence = Evidence(release=1)
+    for _ in range(3):
+        last = evidence.sequence
+        strata = agreement.strata_of(used, evidence, rows, read_to=4, sequence=last, now=1.0)
+        evidence = fold(used, Baseline(), evidence, strata)
+    stored = msgspec.json.decode(msgspec.json.encode(evidence), type=Evidence)
+    assert read(stored.states) == read(evidence.states)
+    assert judge(used, Baseline(), stored, misses=0)[-1].numbers["same"] == 0

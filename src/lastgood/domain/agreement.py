@@ -1,8 +1,11 @@
 """Whether two versions say the same of the same rows: the values that a guardrail on agreement is judged by."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+MAX_SHIFT: Final = 1e300
+"""The largest sum of differences that is kept: what no number holds could not be read back out of the store."""
 
 
 class AgreementTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +54,7 @@ class Agreed(msgspec.Struct, frozen=True, kw_only=True):
             same=self.same + other.same,
             unusable=self.unusable + other.unusable,
             numbers=self.numbers + other.numbers,
-            shift=self.shift + other.shift,
+            shift=min(max(self.shift + other.shift, -MAX_SHIFT), MAX_SHIFT),
         )
 
 
