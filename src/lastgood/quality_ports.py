@@ -52,6 +52,8 @@ class Sketches(Protocol):
     def before(self, deployment: str, version: int, at: float) -> dict[str, Sketch]:
         """Return what a version answered in the day before ``at``, by output; empty where nothing is known.
 
+        Of very much, an even part is returned.
+
         :raises LastgoodError: as :meth:`since`.
         """
 

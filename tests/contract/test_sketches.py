@@ -17,7 +17,13 @@ from lastgood.predictions.log import PredictionLog
 from lastgood.predictions.output_rows import outputs_of
 from lastgood.predictions.recorder import Recorder
 from lastgood.predictions.sketcher import FLUSH_SECONDS, KEYS_MAX, UNRELEASED_SECONDS, Sketcher
-from lastgood.predictions.sketches import LoggedSketches, NewRow, add_sketches, drop_sketches
+from lastgood.predictions.sketches import (
+    BEFORE_BYTES_MAX,
+    LoggedSketches,
+    NewRow,
+    add_sketches,
+    drop_sketches,
+)
 from lastgood.wire.predictions import Frame, Record, SegmentWriter
 
 NOW = 1_000_000.0
@@ -130,6 +136,21 @@ def test_what_was_answered_before_is_one_day_of_one_version(log: PredictionLog) 
     add_sketches(log, kept)
     assert LoggedSketches(log).before("churn", 1, NOW) == {"score": Sketch(numbers={5: 6})}
     assert LoggedSketches(log).before("churn-eu", 1, NOW) == {}
+
+
+def test_of_very_much_a_spread_over_the_day_is_read(log: PredictionLog) -> None:
+    """Both halves of the day have their part in what is read, and that is bounded."""
+    text = "x" * (BEFORE_BYTES_MAX // 40)  # as long as a row of very many outputs
+    half = [{"score": Sketch(numbers={bucket: 1}), text: Sketch()} for bucket in (3, 9)]
+    encoded = [msgspec.json.encode(outputs).decode() for outputs in half]
+    rows = [
+        NewRow(NOW - 100 + place, "churn", 1, None, None, None, 1, encoded[place // 50], "{}")
+        for place in range(100)
+    ]
+    add_sketches(log, rows)
+    found = LoggedSketches(log).before("churn", 1, NOW)["score"].numbers
+    assert sum(found.values()) <= 41
+    assert min(found[3], found[9]) >= 15
 
 
 def test_counts_are_written_in_their_time(log: PredictionLog) -> None:

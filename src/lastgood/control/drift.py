@@ -16,7 +16,7 @@ from lastgood.quality_ports import Sketches
 
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 20.0  # sketches come every ten seconds or so, and inputs are judged by the minute
-_LIMIT = 500  # rows in one look; the next turn takes more at once
+_LIMIT = 100  # rows in one look, a second's work at most; the next turn takes more at once
 
 
 class Drift:

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -16,6 +15,10 @@ ROWS_MAX: Final = 100_000
 KEPT_SECONDS: Final = 172_800.0
 """How long rows are kept at most: they are read within seconds, or a day later, and may hold texts of callers."""
 
+BEFORE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""JSON that is read to say what a version answered before."""
+
+_GOLDEN: Final = 0.6180339887498949  # its multiples, modulo 1, are spread evenly however many there are
 _DAY: Final = 86_400.0
 _BYTES_PART: Final = 10  # of the log's largest size, for all sketches together
 _DROP_ROWS: Final = 20
@@ -26,9 +29,10 @@ SELECT {_COLUMNS} FROM sketches INDEXED BY sketches_release
 WHERE release = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 """  # noqa: S608 - a constant
 _BEFORE: Final = """
-SELECT outputs FROM sketches INDEXED BY sketches_version
+SELECT seq FROM sketches INDEXED BY sketches_version
 WHERE deployment = ? AND version = ? AND at >= ? AND at < ? ORDER BY at, seq
 """
+_OUTPUTS: Final = "SELECT outputs FROM sketches WHERE seq = ?"
 _INSERT: Final = """
 INSERT INTO sketches (at, deployment, version, release, stage, arm, rows, outputs, inputs, bytes)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -73,16 +77,26 @@ class LoggedSketches:
         return found, found[-1].seq if found and len(found) == limit else last
 
     def before(self, deployment: str, version: int, at: float) -> dict[str, Sketch]:
-        """Return what a version answered in the day before ``at``, by output; empty where nothing is known."""
+        """Return what a version answered in the day before ``at``, by output; empty where nothing is known.
+
+        Of very much, rows spread evenly over the day are enough: a turn of the controller waits for this.
+        """
         if not self._log.path.exists():
             return {}
         with self._log.reading() as connection:
-            rows = connection.execute(_BEFORE, (deployment, version, at - _DAY, at)).fetchall()
-        found: dict[str, list[Sketch]] = {}
-        for (outputs,) in rows:
-            for name, sketch in _decode(outputs).items():
-                found.setdefault(name, []).append(sketch)
-        return {name: reduce(Sketch.plus, found[name]) for name in sorted(found)}
+            numbers = [row[0] for row in connection.execute(_BEFORE, (deployment, version, at - _DAY, at))]
+            found: dict[str, Sketch] = {}
+            read = 0
+            for place in sorted(range(len(numbers)), key=lambda place: place * _GOLDEN % 1.0):
+                row = connection.execute(_OUTPUTS, (numbers[place],)).fetchone()
+                if row is None:
+                    continue  # dropped by now
+                for name, sketch in _decode(row[0]).items():
+                    found[name] = found[name].plus(sketch) if name in found else sketch
+                read += len(row[0])
+                if read >= BEFORE_BYTES_MAX:
+                    break
+        return dict(sorted(found.items()))
 
 
 def add_sketches(log: PredictionLog, rows: Sequence[NewRow]) -> None:
