@@ -7,8 +7,10 @@ from shadow_rig import PAIRS, RELEASE, STEP, STEP_SHADOW, WATCH, WATCH_SHADOW, R
 
 from lastgood.analysis.trials import Trials, by_key
 from lastgood.domain.deployment import Role
+from lastgood.domain.route import Route, RouteTable, Shadow
 from lastgood.gateway.assignment import hash_of, mark_in_pair, mark_of
 from lastgood.gateway.flight import Flight
+from lastgood.gateway.table import compile_table
 from lastgood.wire.frames import Request, Status, pack_counts, unpack_counts
 from lastgood.wire.page import LEASE_WORD
 
@@ -581,3 +583,22 @@ def test_the_hosts_of_shadows_stay_connected_and_their_releases_counted(rig):
     """A table names them, so that neither the link nor what was counted is let go of."""
     assert rig.table.paths == {"v1.sock", "v2.sock"}
     assert rig.table.releases == {RELEASE}
+
+
+@pytest.mark.parametrize(
+    ("arm", "serves", "copied"),
+    [("stable", {"stable"}, False), ("stable", {"candidate"}, False), ("candidate", {"stable"}, True)],
+)
+def test_a_watch_asks_no_host_that_answers_the_callers_of_another_deployment(make, arm, serves, copied):
+    """Deployments of one model share the host of a version, and nobody asked for these copies; for a shadow step they did."""
+    rig = make()
+    shadow = Shadow(target=rig.target(1), rate=10_000, release=RELEASE, stage=PAIRS, arm=arm)
+    here = Route(deployment="eu", model="churn", generation=1, stable=rig.target(2), shadow=shadow)
+    other = {name: rig.target(1) for name in serves}
+    there = Route(
+        deployment="us", model="churn", generation=1, weight=100, **({"stable": rig.target(3)} | other)
+    )
+    links = {host.path: host for host in rig.hosts.values()}
+    table = compile_table(RouteTable(generation=1, routes=(here, there)), links.get, rig.telemetry)
+
+    assert (table.routes["eu"].shadow is not None) is copied

@@ -3,7 +3,7 @@
 Built once per generation and never changed; a worker switches by one assignment.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Final, Protocol
 
 from lastgood.domain.deployment import Role
@@ -151,11 +151,16 @@ class Table:
 
 def compile_table(table: RouteTable, link: Callable[[str], Link], telemetry: Telemetry) -> Table:
     """Make a table ready for use. ``link`` gives the way to the host behind a socket path."""
-    routes = {route.deployment: _compile(route, link, telemetry) for route in table.routes}
+    answering = {
+        target.socket for route in table.routes for target in (route.stable, route.candidate) if target
+    }
+    routes = {route.deployment: _compile(route, link, telemetry, answering) for route in table.routes}
     return Table(table.generation, routes)
 
 
-def _compile(route: Route, link: Callable[[str], Link], telemetry: Telemetry) -> LiveRoute:
+def _compile(
+    route: Route, link: Callable[[str], Link], telemetry: Telemetry, answering: Set[str]
+) -> LiveRoute:
     def lane(target: Target | None, role: Role, release: int | None = None) -> Lane | None:
         if target is None:
             return None
@@ -181,7 +186,9 @@ def _compile(route: Route, link: Callable[[str], Link], telemetry: Telemetry) ->
         counted = lane(route.candidate, Role.CANDIDATE, route.release)
         beside = lane(route.stable, Role.STABLE, route.release)
         split = _split(route, counted, beside, stable, telemetry)
-    shadow = None if split is not None else _shadow(route.shadow, copying, plain, telemetry)
+    shadow = None
+    if split is None and not _disturbs(route.shadow, answering):
+        shadow = _shadow(route.shadow, copying, plain, telemetry)
     live = LiveRoute(route, stable, standby, split, shadow, direct)
     for tally in _staged(live):
         tally.columns = route.columns
@@ -205,6 +212,14 @@ def _split(
     candidate.tally.reflex = reflex
     candidate.tally.beside = None if stable is None else stable.tally
     return Split(candidate, beside, route.release, route.weight, reflex)
+
+
+def _disturbs(shadow: Shadow | None, answering: Set[str]) -> bool:
+    """Whether copies that nobody asked for, those of a watch, would go to a host on which callers wait.
+
+    Deployments of one model share the host of a version: what ends the version there would end it for the callers of both.
+    """
+    return shadow is not None and shadow.arm == Role.STABLE.value and shadow.target.socket in answering
 
 
 def _shadow(
