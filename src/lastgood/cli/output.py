@@ -96,17 +96,20 @@ def sheet(rows: Sequence[tuple[str, object]]) -> "RenderableType":
     return grid([(styled(name, "dim"), value) for name, value in rows])
 
 
-def grid(rows: Sequence[Sequence[object]]) -> "RenderableType":
-    """Return columns without headings; only the last one folds."""
+def grid(rows: Sequence[Sequence[object]], *, brief: bool = False) -> "RenderableType":
+    """Return columns without headings; only the last one folds, and with ``brief`` it is cut instead."""
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[cell if isinstance(cell, Text) else Text(visible(str(cell))) for cell in row] for row in rows]
     found = Table.grid(padding=(0, 2))
     for index in range(len(rows[0]) if rows else 0):
         last = index == len(rows[0]) - 1
-        found.add_column(no_wrap=not last, overflow="fold" if last else "ellipsis")
-    for row in rows:
-        found.add_row(*(cell if isinstance(cell, Text) else Text(visible(str(cell))) for cell in row))
+        folds = last and not brief
+        width = max(row[index].cell_len for row in cells) if brief and not last else None
+        found.add_column(no_wrap=not folds, overflow="fold" if folds else "ellipsis", min_width=width)
+    for row in cells:
+        found.add_row(*row)
     return found
 
 

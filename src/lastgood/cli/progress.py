@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from lastgood.analysis.sentences import count, plural
 from lastgood.cli.client import NoServerError
 from lastgood.cli.data_words import data_ended
 from lastgood.cli.output import Output, grid, shown, styled
@@ -145,8 +146,8 @@ def deployed(stable: dict[str, Any] | None) -> str:
     return f"Deployed model version: {name_of(stable)}"
 
 
-def block(view: dict[str, Any]) -> list[Any]:
-    """Say how a release under way stands: weight, waiting, guardrails."""
+def block(view: dict[str, Any], *, brief: bool = False) -> list[Any]:
+    """Say how a release under way stands: weight, waiting, guardrails; with ``brief`` one line for each of these."""
     lines: list[Any] = []
     if view["shadow_percent"]:
         lines.append(f"  {_copies(view)}")
@@ -154,7 +155,7 @@ def block(view: dict[str, Any]) -> list[Any]:
         lines.append(
             f"  {_bar(view['weight_percent'])} {percent(view['weight_percent'])} to {name_of(view['version'])}"
         )
-        lines.append(f"  {view['requests']} candidate requests in this step; {view['waiting']}")
+        lines.append(f"  {count(view['requests'])} candidate requests in this step; {view['waiting']}")
     if view["phase"] == "watching" and view.get("hold"):
         lines.append(f"  {view['waiting']}")
     rows = [
@@ -165,19 +166,21 @@ def block(view: dict[str, Any]) -> list[Any]:
         ]
         for one in view["findings"]
     ]
-    return [*lines, grid(rows)] if rows else lines
+    return [*lines, grid(rows, brief=brief)] if rows else lines
 
 
 def _copies(view: dict[str, Any]) -> str:
     """Say who answers copies, how many there are, and what is waited for."""
-    pairs = "1 pair" if view["pairs"] == 1 else f"{view['pairs']} pairs"
+    pairs = plural(view["pairs"], "pair", "pairs")
     share = percent(view["shadow_percent"])
     if view["phase"] == "watching":
         told = f"copies of {share} to {name_of(view['previous'])}: {pairs} in this watch"
     else:
         told = f"copies of {share} to {name_of(view['version'])}: {pairs} in this step; {view['waiting']}"
     dropped = view["copies_dropped"]
-    return f"{told}; {dropped} copies dropped since the gateways started" if dropped else told
+    return (
+        f"{told}; {plural(dropped, 'copy', 'copies')} dropped since the gateways started" if dropped else told
+    )
 
 
 def _awaited(finding: dict[str, Any]) -> str:
