@@ -4,12 +4,15 @@ What :mod:`lastgood.ports` says of times, errors and threads holds here too.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from lastgood.domain.agreement import PairRow
 from lastgood.domain.custom import CustomTerms, Reading, Subject
 from lastgood.domain.kpi import Awaited, Cursor, Outcome
 from lastgood.domain.sketch import Sketch, SketchRow
+
+PAIR_ROWS: Final = 5_000
+"""Rows of copied requests after which one look ends: they are compared between two turns that others wait for."""
 
 
 class Outcomes(Protocol):
@@ -32,7 +35,8 @@ class Outcomes(Protocol):
     def pairs(self, release: int, since: int, limit: int) -> tuple[list[PairRow], int]:
         """Return the rows of at most ``limit`` copied requests of a release that come after ``since``, and how far that is.
 
-        Read on from what is returned, each request comes once. A request has at most 1 000 rows here.
+        Read on from what is returned, each request comes once. A request has at most 1 000 rows here, and none comes after
+        :data:`PAIR_ROWS`.
 
         :raises LastgoodError: ``storage``, ``corrupt`` or ``conflict`` when they cannot be read.
         """

@@ -23,6 +23,7 @@ from lastgood.domain.verdict import Verdict
 from lastgood.errors import LastgoodError
 from lastgood.predictions.log import PredictionLog
 from lastgood.predictions.outcomes import LoggedOutcomes
+from lastgood.quality_ports import PAIR_ROWS
 from lastgood.settings import Settings
 
 
@@ -121,37 +122,38 @@ def test_what_a_plan_says() -> None:
         check_labels(used, Settings(home="home", record_predictions=False))
 
 
+def paired(number: int, answer: bytes, copy: Copy | None, release: int | None = 7) -> Prediction:
+    return Prediction(
+        id=f"r{number}",
+        at=float(number),
+        deployment="churn",
+        model="churn",
+        version=1,
+        role="stable",
+        status=200,
+        seconds=0.1,
+        release=release,
+        stage=None if release is None else 0,
+        arm=None if release is None else "stable",
+        answer=answer,
+        copy=copy,
+    )
+
+
 def test_the_log_gives_each_copied_request_once(tmp_path: Path) -> None:
     """Row by row, in order, of one release; requests without a copy, and uncounted ones, are not among them."""
     log = PredictionLog(tmp_path / "log.db")
-
-    def made(number: int, answer: bytes, copy: Copy | None, release: int | None = 7) -> Prediction:
-        return Prediction(
-            id=f"r{number}",
-            at=float(number),
-            deployment="churn",
-            model="churn",
-            version=1,
-            role="stable",
-            status=200,
-            seconds=0.1,
-            release=release,
-            stage=None if release is None else 0,
-            arm=None if release is None else "stable",
-            answer=answer,
-            copy=copy,
-        )
 
     def copy(answer: bytes | None, status: int = 200) -> Copy:
         return Copy(version=2, status=status, seconds=0.1, answer=answer)
 
     log.add(
         [
-            made(1, b'{"predictions": [1, 0]}', copy(b'{"predictions": [1, 1]}')),
-            made(2, b'{"predictions": [1]}', None),
-            made(3, b'{"predictions": [1]}', copy(b"{}", status=500)),
-            made(4, b'{"predictions": [1]}', copy(b'{"predictions": [0]}'), release=8),
-            made(5, b'{"predictions": [0]}', copy(None)),
+            paired(1, b'{"predictions": [1, 0]}', copy(b'{"predictions": [1, 1]}')),
+            paired(2, b'{"predictions": [1]}', None),
+            paired(3, b'{"predictions": [1]}', copy(b"{}", status=500)),
+            paired(4, b'{"predictions": [1]}', copy(b'{"predictions": [0]}'), release=8),
+            paired(5, b'{"predictions": [0]}', copy(None)),
         ]
     )
     outcomes = LoggedOutcomes(log)
@@ -169,6 +171,22 @@ def test_the_log_gives_each_copied_request_once(tmp_path: Path) -> None:
     assert agreement.tally(AgreementTerms(), first + rest) == Agreed(
         rows=2, same=1, unusable=2, numbers=2, shift=1.0
     )
+
+
+def test_requests_of_many_rows_are_looked_at_a_few_at_a_time(tmp_path: Path) -> None:
+    """A turn of the controller compares some thousand rows, and the next ones the rest: each request once."""
+    log = PredictionLog(tmp_path / "log.db")
+    many = b'{"predictions": [' + b",".join([b"1"] * 900) + b"]}"
+    copy = Copy(version=2, status=200, seconds=0.1, answer=many)
+    log.add([paired(number, many, copy) for number in range(1, 17)])
+    outcomes, read_to, looks = LoggedOutcomes(log), 0, []
+    while True:
+        rows, read_to = outcomes.pairs(7, read_to, 500)
+        if not rows:
+            break
+        looks.append(len({one.sequence for one in rows}))
+        assert len(rows) <= PAIR_ROWS + 900
+    assert looks == [6, 6, 4]
 
 
 @pytest.mark.parametrize("within", [None, 0.1])

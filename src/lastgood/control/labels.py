@@ -12,7 +12,7 @@ from lastgood.domain.plan import KPIS
 from lastgood.domain.release import Release
 from lastgood.domain.traffic import Stratum
 from lastgood.errors import LastgoodError
-from lastgood.quality_ports import Outcomes
+from lastgood.quality_ports import PAIR_ROWS, Outcomes
 
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # labels come hours late: a second is soon
@@ -72,7 +72,7 @@ class Labels:
                 logger.error("answers cannot be read: %s %s", error.message, error.next_step)  # noqa: TRY400
             self._trouble = error.message
             return ()
-        if len({one.sequence for one in rows}) >= _PAIRS:
+        if len(rows) >= PAIR_ROWS or len({one.sequence for one in rows}) >= _PAIRS:
             del self._compared[release.id]
         return agreement.strata_of(release.plan, evidence, rows, read_to=read_to, sequence=sequence, now=now)
 

@@ -11,6 +11,7 @@ from lastgood.domain.kpi import Awaited, Cursor, Outcome
 from lastgood.predictions.join_rows import rows_of
 from lastgood.predictions.log import PredictionLog
 from lastgood.predictions.stored import copied_rows, copy_of
+from lastgood.quality_ports import PAIR_ROWS
 
 _ALL: Final = 2**63 - 1
 _COLUMNS: Final = (
@@ -84,9 +85,13 @@ class LoggedOutcomes:
         with self._log.reading() as connection:
             last = connection.execute("SELECT coalesce(max(seq), 0) FROM predictions").fetchone()[0]
             known = since if since <= last else 0
-            found = connection.execute(_PAIRS, (release, known, limit)).fetchall()
-        rows = [row for one in found for row in _pair(*one)]
-        return rows, found[-1][0] if found else known
+            rows: list[PairRow] = []
+            for one in connection.execute(_PAIRS, (release, known, limit)):
+                rows += _pair(*one)
+                known = one[0]
+                if len(rows) >= PAIR_ROWS:
+                    break
+        return rows, known
 
 
 def _pair(sequence: int, stage: int, arm: str, answer: bytes | None, packed: bytes) -> Iterator[PairRow]:
