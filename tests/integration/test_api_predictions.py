@@ -76,7 +76,7 @@ def test_a_copy_is_told_beside_the_answer(rig):
     said = CliRunner().invoke(root, ["audit", "--request", "0190-a", *home]).output.splitlines()
     place = said.index("  copy       answered by version 3 as shadow, status 200, in 2.4 ms")
     assert said[place + 1] == '  its answer {"outputs":[1]}'
-    assert said[place + 2 : place + 4] == ["  slice      land: de, (none)", "  slice      age: (none)"]
+    assert said[place + 2 : place + 4] == ["  slice      land: de, (unknown)", "  slice      age: (unknown)"]
     said = CliRunner().invoke(root, ["audit", "--request", "b", *home]).output
     assert (
         "  copy       answered by version 3 as shadow, status 503, in 1000.0 ms\n  its answer not kept\n"

@@ -232,7 +232,14 @@ def test_a_release_that_is_over_shows_how_its_guardrails_stood(project):
 def test_a_rollback_is_shown_with_its_bet():
     """Evidence as 240 : 1 with its bound, in the words of the sentence, and no logarithm."""
     told = sealed_lines(
-        {"guardrail": "errors", "log_e": math.log(240.5), "e_value": 240.5, "bound": 166.7, "measured": 608}
+        {
+            "guardrail": "errors",
+            "sentence": "errors: so",
+            "log_e": math.log(240.5),
+            "e_value": 240.5,
+            "bound": 166.7,
+            "measured": 608,
+        }
     )
 
     assert told == ["errors: 240 : 1, bound 167 : 1", "measured = 608"]
@@ -255,3 +262,22 @@ def test_a_small_window_says_how_many_guardrails_it_does_not_show(project, room,
     if hidden < 3:
         heads = [line.strip() for line in lines if line.startswith(("  errors: ", "  health: "))]
         assert heads[0] == "errors: failed"
+
+
+def test_a_small_window_shows_each_guardrail_in_a_line(project):
+    """Sentences fold where there is room for them; where there is not, none of them pushes a guardrail out."""
+    views = [json.loads(run("status", "churn", "--json").stdout)]
+    names = [one["guardrail"] for one in views[0]["release"]["findings"]]
+    found = {}
+    for room in (14, 100):
+        console = Console(width=60, height=100)
+        with console.capture() as caught:
+            console.print(Group(*map(shown, fitted(console, views, evidence=False, room=room))))
+        found[room] = caught.get().rstrip("\n").split("\n")
+
+    for lines in found.values():
+        assert [first for line in lines if (first := line.split(maxsplit=1)[:1]) and first[0] in names] == [
+            [name] for name in names
+        ]
+    assert len(found[14]) <= 14 < len(found[100])
+    assert any(line.rstrip().endswith("…") for line in found[14])

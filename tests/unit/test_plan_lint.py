@@ -183,7 +183,7 @@ def test_lint_says_when_there_is_no_limit(project):
     Path("free.yaml").write_text("strategy: canary\n")
     done = run("plan", "lint", "free.yaml", "--deployment", "churn")
     assert done.exit_code == 0
-    assert "sets no hard limit" in done.stdout
+    assert "sets no 'max'" in done.stdout
 
 
 def test_lint_of_a_wrong_plan_or_deployment_is_an_error_like_any_other(project):

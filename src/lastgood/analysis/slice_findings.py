@@ -7,6 +7,7 @@ from lastgood.analysis import kpi_pairs, kpi_state, sentences
 from lastgood.analysis.kpi_state import KpiState, SliceState
 from lastgood.analysis.kpi_values import arm_numbers, both_told
 from lastgood.domain.given_text import visible
+from lastgood.domain.kpi import UNKNOWN
 from lastgood.domain.plan import CONFUSIONS, Guardrail
 
 SHOWN: Final = 20
@@ -61,7 +62,7 @@ def name_of(one: SliceState) -> str:
     """Return how a slice is called: country=BR; what is no value of anybody's stands in brackets."""
     if not one.rank:
         return f"{visible(one.column)}=(others)"
-    return f"{visible(one.column)}={visible(one.value[:_VALUE_SHOWN]) if one.value else '(unknown)'}"
+    return f"{visible(one.column)}={visible(one.value[:_VALUE_SHOWN]) if one.value else UNKNOWN}"
 
 
 def _worst_first(state: KpiState) -> list[SliceState]:

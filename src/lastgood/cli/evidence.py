@@ -29,7 +29,7 @@ def evidence_blocks(view: Mapping[str, Any], *, failed_first: bool = False) -> l
 
 
 def sealed_lines(evidence: Mapping[str, Any]) -> list[str]:
-    """Say what a rollback rests on: the bet, then the other plain numbers."""
+    """Say what a rollback rests on: the bet, then the other plain numbers. The sentence is the cause, which stands elsewhere."""
     plain = {name: value for name, value in evidence.items() if isinstance(value, int | float | str)}
     name = f"{plain.pop('guardrail')}: " if "guardrail" in plain else ""
     told = [f"{name}{_bet(plain)}"] if "log_e" in plain else []
@@ -37,7 +37,7 @@ def sealed_lines(evidence: Mapping[str, Any]) -> list[str]:
         told.append(
             f"{name}{sentences.to_one(float(plain['log_likelihood']))}, for a version that fails every other request"
         )
-    hidden = ("log_e", "e_value", "log_likelihood", *(["bound"] if "log_e" in plain else []))
+    hidden = ("sentence", "log_e", "e_value", "log_likelihood", *(["bound"] if "log_e" in plain else []))
     return told + [f"{name} = {value}" for name, value in plain.items() if name not in hidden]
 
 
@@ -57,7 +57,8 @@ def baseline_lines(baseline: Mapping[str, Any]) -> list[str]:
         spread = baseline["dispersion"]
         varied = "too few to say how much they vary" if spread is None else f"dispersion {spread:.2f}"
         told.append(
-            f"stable before: {sentences.count(baseline['requests'])} requests in {baseline['minutes']} minutes, "
+            f"stable before: {sentences.count(baseline['requests'])} requests in "
+            f"{sentences.plural(baseline['minutes'], 'minute', 'minutes')}, "
             f"{sentences.count(baseline['keyed'])} with a key; bad ones: {varied}"
         )
     return told

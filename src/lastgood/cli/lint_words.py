@@ -21,7 +21,9 @@ def told(
 ) -> list["RenderableType"]:
     """Say how often each hard limit would have fired, or why that cannot be said."""
     if not limits:
-        return ["The plan sets no hard limit ('max'), so no limit can raise a false alarm."]
+        return [
+            "The plan sets no 'max' on what gateways count, so there is no limit to try on recorded traffic."
+        ]
     if not any(one.counts.requests for one in view.minutes):
         stable = "has no stable version yet" if view.version is None else f"version {view.version}"
         why = (

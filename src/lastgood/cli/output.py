@@ -101,15 +101,14 @@ def grid(rows: Sequence[Sequence[object]], *, brief: bool = False) -> "Renderabl
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[cell if isinstance(cell, Text) else Text(visible(str(cell))) for cell in row] for row in rows]
-    found = Table.grid(padding=(0, 2))
+    found = Table.grid(padding=(0, 2), expand=brief)
     for index in range(len(rows[0]) if rows else 0):
         last = index == len(rows[0]) - 1
         folds = last and not brief
-        width = max(row[index].cell_len for row in cells) if brief and not last else None
-        found.add_column(no_wrap=not folds, overflow="fold" if folds else "ellipsis", min_width=width)
-    for row in cells:
-        found.add_row(*row)
+        ratio = 1 if brief and last else None  # what the others leave
+        found.add_column(no_wrap=not folds, overflow="fold" if folds else "ellipsis", ratio=ratio)
+    for row in rows:
+        found.add_row(*(cell if isinstance(cell, Text) else Text(visible(str(cell))) for cell in row))
     return found
 
 

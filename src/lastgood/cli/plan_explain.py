@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from lastgood.analysis.sentences import count
 from lastgood.cli.command import command
 from lastgood.cli.drift_words import drift_foreseen
 from lastgood.cli.output import styled, table
@@ -150,9 +151,10 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
     notes += _outside(plan)
     if limits:
         notes.append(f"Hard limits have no known rate ({', '.join(limits)}): see 'lastgood plan lint'.")
+    minutely = count(round(pace)) if pace >= 1.0 else f"{pace:g}"
     return [
         f"{file}: all comparisons together stop a harmless candidate in at most {plan.false_rollback_rate:.2%} of releases.",
-        f"Requests until a worse one is noticed, on average of 40 runs, at {pace:g} requests a minute:",
+        f"Requests until a worse one is noticed, on average of 40 runs, at {minutely} requests a minute:",
         table(headings, rows),
         *(styled(note, "dim") for note in notes),
     ]

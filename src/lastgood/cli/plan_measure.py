@@ -46,8 +46,7 @@ def measure(session: Session, file: Path, deployment: str) -> int:
     rows = [[one["guardrail"], one["source"], one["says"], f"{one['seconds']:.2f} s"] for one in found]
     session.output.result(
         {"plan": str(file), "about": subject.context(), "measured": found},
-        f"About {subject.candidate_label or subject.candidate} beside "
-        f"{subject.stable_label or subject.stable}, in {deployment}:",
+        _about(subject),
         table(["guardrail", "source", "answer", "took"], rows),
     )
     return int(any(one["error"] for one in found))
@@ -73,6 +72,14 @@ def _subject(view: Mapping[str, Any], now: float) -> "Subject":
         since=now - _HOUR if release is None else min(now, release["created_at"]),
         now=now,
     )
+
+
+def _about(subject: "Subject") -> str:
+    stable = subject.stable_label or f"version {subject.stable}"
+    if not subject.release:
+        return f"No release of {subject.deployment} is under way, so {stable} stands for both versions:"
+    candidate = subject.candidate_label or f"version {subject.candidate}"
+    return f"About {candidate} beside {stable}, in {subject.deployment}:"
 
 
 def _asked(metrics: "OutsideMetrics", guardrail: "Guardrail", subject: "Subject") -> dict[str, Any]:

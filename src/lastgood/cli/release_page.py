@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lastgood.analysis import sentences
 from lastgood.cli.data_words import data_rows
 from lastgood.cli.drift_words import drift_pictures
 from lastgood.cli.evidence import baseline_lines, evidence_rows
@@ -39,6 +40,7 @@ def render(report: Mapping[str, Any], *, as_html: bool) -> str:
         "name": full_name_of,
         "phase": phase_name,
         "percent": percent,
+        "count": sentences.count,
         "plain": _plain,
     }
     template = environment.get_template("release.html" if as_html else "release.md")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from lastgood.analysis.sentences import count
 from lastgood.cli.command import command
 from lastgood.cli.output import styled
 from lastgood.cli.releases import read_plan
@@ -118,12 +119,14 @@ def _parquet(file: Path) -> Iterator[Mapping[str, Any]]:
 def _told(found: "Course", file: Path, of: str, plan: "Plan") -> "list[RenderableType]":
     if not found.strata:
         return [styled(f"Nothing to replay: {of} holds no traffic of a candidate.", "yellow")]
-    counted = f"{found.candidate_requests} candidate and {found.stable_requests} stable requests"
+    counted = (
+        f"{count(found.candidate_requests)} candidate and {count(found.stable_requests)} stable requests"
+    )
     lines: list[RenderableType] = [_turn(one, found, plan) for one in found.turns]
     if found.rolled_back:
         last = found.turns[-1]
-        labels = "" if last.labelled_rows is None else f" and {last.labelled_rows} labelled rows"
-        end = f"{file} would have rolled back on {last.guardrail} after {last.candidate_requests} candidate requests{labels}."
+        labels = "" if last.labelled_rows is None else f" and {count(last.labelled_rows)} labelled rows"
+        end = f"{file} would have rolled back on {last.guardrail} after {count(last.candidate_requests)} candidate requests{labels}."
         lines.append(styled(end, "red"))
     else:
         lines.append(f"{file} would not have rolled back on what {of} holds: {counted}.")
@@ -142,7 +145,7 @@ def _turn(turn: "Turn", found: "Course", plan: "Plan") -> "RenderableType":
     stage = "watch" if 0 < plan.watch_stage <= turn.stage else f"step {turn.stage + 1}"
     if plan.pairs_at(turn.stage):
         stage = f"{stage}, copies"
-    return f"  {when}, {stage}, {turn.candidate_requests} candidate requests: {turn.sentence}"
+    return f"  {when}, {stage}, {count(turn.candidate_requests)} candidate requests: {turn.sentence}"
 
 
 COMMANDS = (replay,)

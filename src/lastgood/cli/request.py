@@ -9,6 +9,7 @@ from lastgood.cli.client import is_supervised
 from lastgood.cli.session import Session
 from lastgood.cli.wording import moment
 from lastgood.domain.given_text import check_given, visible
+from lastgood.domain.kpi import UNKNOWN
 from lastgood.errors import Code, LastgoodError
 
 _FRESH_SECONDS: Final = 2.0
@@ -65,9 +66,9 @@ def _copy(copy: dict[str, Any]) -> list[str]:
 
 
 def _slice(name: str, texts: list[str]) -> str:
-    values = ", ".join(visible(text) if text else "(none)" for text in texts[:_SLICES_SHOWN])
+    values = ", ".join(visible(text) if text else UNKNOWN for text in texts[:_SLICES_SHOWN])
     more = f" and {len(texts) - _SLICES_SHOWN} more rows" if len(texts) > _SLICES_SHOWN else ""
-    return f"{visible(name)}: {values or '(none)'}{more}"
+    return f"{visible(name)}: {values or UNKNOWN}{more}"
 
 
 def _label(label: dict[str, Any]) -> str:

@@ -144,8 +144,12 @@ def _release(found: dict[str, Any]) -> list[tuple[str, object]]:
     if found["steps"]:
         rows.append(("plan", f"{phase_name(found['strategy'])}, step {found['step']} of {found['steps']}"))
     if found["finished_at"] is None:
-        copies = [("copies", percent(found["shadow_percent"]))] if found["shadow_percent"] else []
-        rows += [("weight", percent(found["weight_percent"])), *copies, ("waiting", found["waiting"])]
+        if found["phase"] != "watching":  # there it has all traffic
+            rows.append(("weight", percent(found["weight_percent"])))
+        if found["shadow_percent"]:
+            rows.append(("copies", percent(found["shadow_percent"])))
+        if found["waiting"] != found["cause"]:
+            rows.append(("waiting", found["waiting"]))
     rows += data_rows(found)
     rows += [("before it", line) for line in baseline_lines(found["baseline"])]
     rows += [("guardrail", f"{one['verdict']}: {one['sentence']}") for one in found["findings"]]

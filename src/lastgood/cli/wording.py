@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from lastgood.analysis import sentences
+
 
 def name_of(version: Mapping[str, Any] | None) -> str:
     """Return what a person calls a version: ``v1.1``, or ``version 2`` where it has no label."""
@@ -79,7 +81,7 @@ def percent(value: float) -> str:
 def labels_awaited(finding: Mapping[str, Any]) -> str:
     """Say how many predictions of each arm have no label yet; nothing for a guardrail that needs none."""
     pending = finding.get("pending") or {}
-    return " and ".join(f"{number} {arm}" for arm, number in pending.items())
+    return " and ".join(f"{sentences.count(number)} {arm}" for arm, number in pending.items())
 
 
 def reference_told(rows: int, features: int) -> str:

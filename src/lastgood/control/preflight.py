@@ -23,7 +23,7 @@ def check_free(deployment: Deployment, version: Version) -> None:
         raise LastgoodError(
             Code.CONFLICT,
             f"Release {deployment.release} of {deployment.name} is still under way.",
-            f"Wait for it, or end it: lastgood abort {deployment.name}",
+            f"Wait for it, or end it: 'lastgood abort {deployment.name}', in its watch 'lastgood rollback {deployment.name}'.",
         )
     if deployment.model != version.model:
         raise LastgoodError(

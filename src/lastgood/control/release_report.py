@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from lastgood.analysis import sentences
 from lastgood.analysis.traces import Traces
 from lastgood.control.views import ReleaseView
 from lastgood.domain.event import AuditEvent
@@ -60,7 +61,7 @@ def what_is_left(release: ReleaseView, *, with_data: bool) -> Iterator[str]:
             said = one["sentence"].removeprefix(f"{one['guardrail']}: ")
             yield f"{one['guardrail']} ended {one['verdict']}: {said}"
         if one.get("pending"):
-            told = " and ".join(f"{number} {arm}" for arm, number in one["pending"].items())
+            told = " and ".join(f"{sentences.count(number)} {arm}" for arm, number in one["pending"].items())
             yield f"{one['guardrail']}: labels are still pending ({told}); what they say may differ."
     if release.finished_at is None:
         yield f"It is not over: 'lastgood status {name} --watch' follows it."

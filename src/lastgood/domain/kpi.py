@@ -10,6 +10,9 @@ from lastgood.domain.sketch import TEXT_CHARACTERS_MAX
 Value = str | int | float | bool
 """A label: a class, a number, or a reward."""
 
+UNKNOWN: Final = "(unknown)"
+"""What the value of a column is called in rows that have none."""
+
 KEPT_TEXT: Final = 200
 """The longest text that names a class."""
 
