@@ -391,3 +391,27 @@ def test_counts_that_were_under_way_as_the_split_changed_are_asked_for_anew(worl
     (only,) = custom.strata(later, evidence, sequence=0, now=1_002.0)
     assert only.custom
     assert (only.stage, only.custom.number, only.custom.at) == (1, 1, 1_001.0)
+
+
+def test_who_waits_too_long_for_a_turn_was_not_measured(world: World) -> None:
+    """What nobody has asked for is no pass: it is an error, and says for whom it waited."""
+    clock = [0.0]
+    slow = [
+        f"{{metric: custom, name: s{number}, source: {{python: s}}, max: 1, timeout: 10m}}"
+        for number in range(AT_ONCE)
+    ]
+    world.metrics.answers |= {"s": 0.5, "complaints": 0.01}
+    release = begun(world, *slow, RATE)
+    custom = CustomMetrics(
+        world.metrics, world.executor.version, begin=lambda _work: None, clock=lambda: clock[0]
+    )
+    evidence = msgspec.structs.replace(world.evidence.evidence(release.id), states={}, sequence=0)
+    for second in (0.0, 69.0):
+        clock[0] = second
+        assert custom.strata(release, evidence, sequence=0, now=1_000.0) == ()
+    clock[0] = 71.0
+    (only,) = custom.strata(release, evidence, sequence=0, now=1_000.0)
+    assert only.custom
+    assert only.custom.guardrail == "complaints"
+    assert "waited" in only.custom.error
+    assert custom.strata(release, evidence, sequence=0, now=1_000.0) == (only,)

@@ -35,14 +35,14 @@ _WATCHED: Final = (Phase.PROMOTING, Phase.WATCHING, Phase.STUCK)
 
 
 class _Job:
-    """One measurement: waiting, under way since ``begun``, or over. Its thread sets ``answer``, then ``back``."""
+    """One measurement: waiting or under way since ``begun``, or over. Its thread sets ``answer``, then ``back``."""
 
-    def __init__(self, guardrail: Guardrail, subject: Subject, number: int, stage: int) -> None:
+    def __init__(self, guardrail: Guardrail, subject: Subject, number: int, stage: int, begun: float) -> None:
         self.guardrail = guardrail
         self.subject = subject
         self.number = number
         self.stage = stage
-        self.begun = 0.0
+        self.begun = begun
         self.answer: Measurement | None = None
         self.back = False
 
@@ -75,6 +75,12 @@ def _is_asked(guardrail: Guardrail, release: Release) -> bool:
         return False
     begun = release.traffic_since is not None or release.phase in _WATCHED
     return begun or not terms_of(guardrail).counts
+
+
+def _patience(guardrail: Guardrail) -> float:
+    """Return for how many seconds a measurement may wait for its turn: after that the last one says too little."""
+    terms = terms_of(guardrail)
+    return terms.every + terms.timeout
 
 
 def in_a_thread(work: Callable[[], None]) -> None:
@@ -161,7 +167,7 @@ class CustomMetrics:
         if asking.job is None and due:
             asking.stage = stage
             subject = self._subject(release, now)
-            asking.job = _Job(guardrail, subject, state.number + 1, stage)
+            asking.job = _Job(guardrail, subject, state.number + 1, stage, self._clock())
             self._waiting.append(asking.job)
         elif asking.job in self._waiting:
             asking.stage = asking.job.stage = (
@@ -198,6 +204,10 @@ class CustomMetrics:
             for job in self._waiting:
                 job.answer = job.answered(error=f"{LOST_MAX} measurements have not come back.")
             self._waiting = []
+        late = [job for job in self._waiting if here - job.begun > _patience(job.guardrail)]
+        for job in late:
+            job.answer = job.answered(error=f"It waited too long for {AT_ONCE} others that are being asked.")
+        self._waiting = [job for job in self._waiting if job not in late]
         while self._waiting and len(self._under_way) < AT_ONCE:
             job = self._waiting.pop(0)
             job.begun = here

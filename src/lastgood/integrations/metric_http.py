@@ -21,6 +21,7 @@ from lastgood.wire.asking import host_of, is_loopback
 
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
+_SHOWN_CHARACTERS: Final = 200
 
 
 class HttpMetric:
@@ -61,9 +62,11 @@ class HttpMetric:
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
             raise LastgoodError(Code.INVALID, f"The URL at {origin} cannot be used.", "Correct it.") from None
         except (httpx2.HTTPError, OSError) as error:
+            kind = type(error).__name__
+            why = f"{kind}: {error}" if isinstance(error, httpx2.ConnectError) else kind  # of the host alone
             raise LastgoodError(
                 Code.UNAVAILABLE,
-                f"{origin} could not be asked ({type(error).__name__}).",
+                f"{origin} could not be asked ({why[:_SHOWN_CHARACTERS].rstrip('.')}).",
                 "See that it runs.",
             ) from None
 
