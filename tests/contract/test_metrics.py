@@ -118,6 +118,23 @@ def test_too_many_rows_are_refused(tmp_path: Path) -> None:
     assert refused(source, ask=rows).code is Code.TOO_LARGE
 
 
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [
+        (
+            "sqlite",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 90) SELECT zeroblob(900000000) FROM n",
+        ),
+        ("postgres", "SELECT repeat('x', 1000000) FROM generate_series(1, 3000)"),
+    ],
+)
+def test_an_answer_that_would_fill_the_memory_is_refused(kind: str, statement: str, tmp_path: Path) -> None:
+    """A statement may ask for more than the machine has."""
+    with rig(kind, tmp_path) as source:
+        assert "memory" in refused(source, ask=statement, timeout=60.0).message
+        assert source.measure(ask="SELECT 1") == Numbers(1.0)
+
+
 @pytest.mark.parametrize("kind", ["http", "prometheus", "sqlite"])
 def test_nobody_there_leaks_no_secret(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Where nobody listens, the error and the log name at most scheme, host and port."""

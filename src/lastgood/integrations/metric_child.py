@@ -104,7 +104,9 @@ def _heard(answer: IO[bytes], status: int, what: str) -> Numbers | Counts | None
     except msgspec.DecodeError:
         how = f"signal {-status}" if status < 0 else f"status {status}"
         raise LastgoodError(
-            Code.UNAVAILABLE, f"{what} ended with {how}, without an answer.", "Look why."
+            Code.UNAVAILABLE,
+            f"{what} ended with {how}, without an answer.",
+            "Run it by hand where the server runs: what it prints is not kept.",
         ) from None
     if found.error:
         raise LastgoodError(Code(found.code), found.error, "Correct the metric.")

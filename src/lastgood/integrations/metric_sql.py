@@ -4,6 +4,7 @@ As a program (``python -m lastgood.integrations.metric_sql``) it is the child th
 for a dead network is ended in time.
 """
 
+import resource
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from lastgood.errors import Code, LastgoodError
 from lastgood.integrations.metric_child import ChildAnswer, answer_with, hear, run_child
 from lastgood.wire.asking import sqlite_path
 from lastgood.wire.credentials import BLOT, without_credentials
+
+MEMORY_MAX: Final = 1024**3
+"""Bytes that the asking process may have, of which it needs some 300 MB itself."""
 
 _MODULE: Final = "lastgood.integrations.metric_sql"
 _ROWS_MAX: Final = 100
@@ -183,10 +187,14 @@ def _read(asked: _Asked) -> ChildAnswer:
 
 def main() -> None:
     """Ask what standard input says, and answer."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))  # drivers hold all rows at once
     try:
         answer = _read(hear(_Asked))
     except LastgoodError as error:
         answer = ChildAnswer(code=error.code.value, error=error.message)
+    except MemoryError:
+        why = f"The answer takes more than {MEMORY_MAX // 1024**2} MiB of memory."
+        answer = ChildAnswer(code=Code.TOO_LARGE.value, error=why)
     except Exception as error:  # noqa: BLE001 - a driver's own; its words may hold the URL
         why = f"The database could not be asked: {type(error).__name__}."
         answer = ChildAnswer(code=Code.UNAVAILABLE.value, error=why)
