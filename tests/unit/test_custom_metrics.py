@@ -211,6 +211,8 @@ def test_names_are_put_in_safely() -> None:
         ("{sql: SELECT 1, url: 'sqlite:///shop.db'}", True),
         ("{sql: SELECT 1, url: 'sqlite:////etc/shop.db'}", False),
         ("{sql: SELECT 1, url: 'sqlite:///../shop.db'}", False),
+        ("{sql: SELECT 1, url: 'sqlite:///.lastgood/store.db'}", False),
+        ("{sql: SELECT 1, url: 'sqlite:///data/../.lastgood/store.db'}", False),
         ("{sql: SELECT 1, url: 'postgresql://localhost/shop'}", True),
         ("{sql: SELECT 1, url: 'postgresql://localhost/shop?host=evil.example.org'}", False),
         ("{sql: SELECT 1, url: 'postgresql://localhost/shop#?host=evil.example.org'}", False),

@@ -98,6 +98,13 @@ def check_url(kind: SourceKind, url: str, settings: Settings) -> None:
                 "The plan wants to read a database file outside the project's folder.",
                 f"Put it into the project's folder, {_TRUST.replace('there', 'in lastgood.toml')}.",
             )
+        project, home = Path(settings.home).parent.resolve(), Path(settings.home).resolve()
+        if (project / sqlite_path(url)).resolve().is_relative_to(home):  # others' tokens and callers' inputs
+            raise LastgoodError(
+                Code.UNTRUSTED,
+                "The plan wants to read Lastgood's own data.",
+                f"Ask another database, {_TRUST.replace('there', 'in lastgood.toml')}.",
+            )
         return
     if odd := sorted(set(parts.query) - _HARMLESS):
         raise LastgoodError(
