@@ -102,3 +102,16 @@ def test_a_release_without_traffic_has_a_page(report: dict[str, Any]) -> None:
 
     assert "None has been judged." in page
     assert "<svg" not in page
+
+
+def test_only_labels_that_are_missing_are_left_to_wait_for(report: dict[str, Any]) -> None:
+    """An arm whose labels are all there is no work for anybody."""
+    release = msgspec.convert(report["release"], ReleaseView)
+    one = {**report["release"]["findings"][0], "verdict": "passed", "dry_run": False}
+
+    def told(pending: dict[str, int]) -> str:
+        view = msgspec.structs.replace(release, findings=[{**one, "pending": pending}])
+        return " ".join(what_is_left(view, with_data=False))
+
+    assert "labels" not in told({"candidate": 0, "stable": 0})
+    assert "(1 500 candidate)" in told({"candidate": 1500, "stable": 0})

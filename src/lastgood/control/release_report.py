@@ -60,8 +60,9 @@ def what_is_left(release: ReleaseView, *, with_data: bool) -> Iterator[str]:
         elif one["verdict"] in unsettled:
             said = one["sentence"].removeprefix(f"{one['guardrail']}: ")
             yield f"{one['guardrail']} ended {one['verdict']}: {said}"
-        if one.get("pending"):
-            told = " and ".join(f"{sentences.count(number)} {arm}" for arm, number in one["pending"].items())
+        waiting = {arm: number for arm, number in (one.get("pending") or {}).items() if number}
+        if waiting:
+            told = " and ".join(f"{sentences.count(number)} {arm}" for arm, number in waiting.items())
             yield f"{one['guardrail']}: labels are still pending ({told}); what they say may differ."
     if release.finished_at is None:
         yield f"It is not over: 'lastgood status {name} --watch' follows it."
