@@ -207,3 +207,19 @@ def test_answers_at_the_ends_of_all_numbers_are_stored_and_read_back(within: flo
     stored = msgspec.json.decode(msgspec.json.encode(evidence), type=Evidence)
     assert read(stored.states) == read(evidence.states)
     assert judge(used, Baseline(), stored, misses=0)[-1].numbers["same"] == 0
+
+
+def test_a_log_that_begins_anew_is_read_once(tmp_path: Path) -> None:
+    """Its places begin at 1 again: what was read of the log before is not the place to read on from."""
+    used = plan("{metric: agreement}")
+    copy = Copy(version=2, status=200, seconds=0.1, answer=b'{"predictions": [1]}')
+    evidence = Evidence(release=7)
+    for name, number in (("old", 9), ("new", 3)):
+        log = PredictionLog(tmp_path / f"{name}.db")
+        log.add([paired(at, b'{"predictions": [1]}', copy) for at in range(1, number + 1)])
+        for _ in range(3):
+            rows, read_to = LoggedOutcomes(log).pairs(7, agreement.read_until(evidence), 500)
+            last = evidence.sequence
+            strata = agreement.strata_of(used, evidence, rows, read_to=read_to, sequence=last, now=1.0)
+            evidence = fold(used, Baseline(), evidence, strata)
+    assert judge(used, Baseline(), evidence, misses=0)[-1].numbers["rows"] == 12

@@ -62,7 +62,7 @@ def with_agreement(before: Agreement, counts: AgreementCounts) -> Agreement:
     found = dict(before.guardrails)
     for name, agreed in counts.guardrails.items():
         found[name] = found.get(name, Agreed()).plus(agreed)
-    return Agreement(guardrails=found, read=max(before.read, counts.read))
+    return Agreement(guardrails=found, read=counts.read)  # lower than before in a log that begins anew
 
 
 def judged(guardrail: Guardrail, agreed: Agreed, *, strata: int, log: str) -> Finding:
