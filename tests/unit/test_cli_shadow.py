@@ -62,6 +62,10 @@ def test_a_plan_with_copies_is_told_in_words() -> None:
     )
     standing = [str(line).strip() for line in in_words(parse_plan(STANDING))]
     assert "1. Copies of 10 % of the requests go to the candidate, until somebody promotes it." in standing
+    by_a_person = "Promoted when a person ends the last step: nothing is promoted on copies alone."
+    assert by_a_person in standing
+    assert not any(line.startswith("Not promoted") for line in standing)
+    assert by_a_person not in told
     silent = [str(line) for line in in_words(parse_plan(PLAN + "watch_shadow: 0%\n"))]
     assert not any("version before answers" in line for line in silent)
 

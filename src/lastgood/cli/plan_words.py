@@ -58,9 +58,10 @@ def in_words(plan: "Plan") -> "list[RenderableType]":
     lines += [f"  {_guardrail(one)}" for one in plan.guardrails]
     lines += _rates(plan)
     lines += _promotion(plan)
-    lines.append(
-        f"Not promoted {duration(plan.deadline)} after {_first(plan)}: {_AFTER[plan.on_deadline.value]}"
-    )
+    if not (plan.steps and plan.stands_at(len(plan.steps) - 1)):
+        lines.append(
+            f"Not promoted {duration(plan.deadline)} after {_first(plan)}: {_AFTER[plan.on_deadline.value]}"
+        )
     for channel in plan.notify:
         lines.append(f"Tells {channel.webhook or ' '.join(channel.command or ())}.")
     return lines
@@ -193,6 +194,8 @@ def _promotion(plan: "Plan") -> list[str]:
     from lastgood.domain.plan_guardrail_rules import compares
 
     soak = f", not before {duration(plan.soak)} after its first traffic" if plan.soak else ""
+    if plan.shadows and not any(step.weight for step in plan.steps):
+        return ["Promoted when a person ends the last step: nothing is promoted on copies alone."]
     if plan.promote_when.value == "measured":
         return [f"Promoted when the steps are over and every guardrail has passed{soak}."]
     lines = [
