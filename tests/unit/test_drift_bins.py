@@ -14,6 +14,7 @@ from lastgood.analysis.drift_bins import (
     reference_median,
     shape,
 )
+from lastgood.analysis.drift_sets import Watched, allowed
 from lastgood.domain.drift import BinCounts
 from lastgood.domain.sketch import Feature, Sketch, sketch_of
 from lastgood.stats import shift
@@ -113,3 +114,12 @@ def test_a_reference_without_values_expects_nothing() -> None:
     feature = Feature(name="empty", missing=1.0)
     assert expected(feature) == ()
     assert shape(feature, binned(feature, sketch_of([1.0, None]))).distance == 0.0
+
+
+def test_what_never_came_in_a_small_training_set_may_come() -> None:
+    """Of 50 rows none with a missing value says less than of 50 000."""
+    feature = Feature(name="x", values=("a",), shares=(1.0, 0.0))
+    few, many = (allowed(Watched("missing"), feature, (), distance=0.01, rows=rows) for rows in (50, 50_000))
+    assert few > 0.05
+    assert many == pytest.approx(0.01, abs=0.001)
+    assert allowed(Watched("missing"), feature, (), distance=0.01, rows=0) == 0.01

@@ -84,5 +84,9 @@ def allowed(one: Watched, feature: Feature, bins: tuple[int, ...], *, distance: 
 
 
 def _error(share: float, rows: int) -> float:
-    share = min(max(share, 0.0), 1.0)
-    return _ERRORS * math.sqrt(share * (1.0 - share) / rows) if rows else 0.0
+    if not rows:
+        return 0.0
+    share = (min(max(share, 0.0), 1.0) * rows + 2.0) / (
+        rows + 4.0
+    )  # what never came in few rows may yet come
+    return _ERRORS * math.sqrt(share * (1.0 - share) / rows)
