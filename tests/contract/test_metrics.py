@@ -235,6 +235,16 @@ def test_prometheus_is_asked_with_the_versions_in_the_query(asked: Asked, tmp_pa
     assert asked.forms[0]["query"] == ['sum(rate(complaints_total{version="2"}[5m]))']
 
 
+@pytest.mark.parametrize("more", ["#", "?x=", "/shutdown#", "/shutdown?x#"])
+def test_prometheus_is_asked_at_its_path_alone(asked: Asked, tmp_path: Path, more: str) -> None:
+    """An address cannot be written so that something else of that host is posted to."""
+    source = PrometheusRig(tmp_path, asked)
+    source.environ["METRIC_URL"] = f"{asked.origin}{more}"
+    source.say(0.5)
+    assert source.measure() == Numbers(0.5)
+    assert asked.paths[0].endswith("/api/v1/query")
+
+
 def test_prometheus_that_says_no_single_value(asked: Asked, tmp_path: Path) -> None:
     """NaN is no data; several series, an infinity and a refused query are errors."""
     source = PrometheusRig(tmp_path, asked)

@@ -29,7 +29,7 @@ class PrometheusMetric:
 
         :raises LastgoodError: as :class:`lastgood.quality_ports.Metrics` says.
         """
-        base, _, _ = url.partition("?")
+        base = url.partition("#")[0].partition("?")[0]  # nothing but this path is ever posted to
         form = {"query": in_query(terms.ask, context)}
         status, body = self._http.fetch("POST", f"{base.rstrip('/')}/api/v1/query", terms.timeout, form=form)
         origin = origin_of(url)
