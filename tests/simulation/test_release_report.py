@@ -115,3 +115,16 @@ def test_only_labels_that_are_missing_are_left_to_wait_for(report: dict[str, Any
 
     assert "labels" not in told({"candidate": 0, "stable": 0})
     assert "(1 500 candidate)" in told({"candidate": 1500, "stable": 0})
+
+
+def test_evidence_that_is_hardly_less_than_none_is_no_minus_nothing(report: dict[str, Any]) -> None:
+    """A part of the bound that rounds to 0 % has no sign."""
+    changed = {**report, "traces": {**report["traces"]}}
+    points = {
+        name: [{**one, "part": -0.001} for one in trace] for name, trace in report["traces"]["points"].items()
+    }
+    changed["traces"]["points"] = points
+    page = render(changed, as_html=True)
+
+    assert "errors 0 %" in page
+    assert "-0 %" not in page

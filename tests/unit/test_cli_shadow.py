@@ -9,6 +9,7 @@ from lastgood.analysis.foresight import foresee
 from lastgood.analysis.limits import false_alarms
 from lastgood.analysis.traps import traps
 from lastgood.cli.main import root
+from lastgood.cli.plan_explain import undivided
 from lastgood.cli.plan_words import in_words
 from lastgood.cli.progress import Drought, block, change_line
 from lastgood.domain.plan import Strategy
@@ -148,3 +149,11 @@ def test_a_shadow_that_cannot_be_is_refused(more: dict[str, Any], said: str) -> 
     with pytest.raises(LastgoodError) as caught:
         plan_of(order)
     assert said in caught.value.message + caught.value.next_step
+
+
+def test_a_plan_that_never_divides_the_traffic_is_compared_in_its_watch_alone() -> None:
+    """And where nothing is copied there, nowhere."""
+    whole = "strategy: all_at_once\nwatch: 10m\nguardrails: [{metric: errors}]\n"
+    assert "In the watch it is" in undivided(parse_plan(whole))
+    for none in (whole + "watch_shadow: 0%\n", whole.replace("10m", "0s")):
+        assert undivided(parse_plan(none)).endswith("so nothing is noticed.")

@@ -115,6 +115,16 @@ def _measured(plan: "Plan", view: "TrafficView") -> dict[str, float]:
     return found
 
 
+def undivided(plan: "Plan") -> str:
+    """Say where a plan compares whose steps do not divide the traffic."""
+    from lastgood.analysis.budget import watch_minutes
+
+    told = "No step divides the traffic: nothing is compared before all of it is the candidate's"
+    if plan.watch and plan.watch_shadow and watch_minutes(plan):
+        return f"{told}. In the watch it is, with the version before, minute by minute (not in this table)."
+    return f"{told}, so nothing is noticed."
+
+
 def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -> "list[RenderableType]":
     from lastgood.analysis.foresight import divides
 
@@ -146,7 +156,7 @@ def _told(plan: "Plan", file: Path, pace: float, found: "Sequence[Foresight]") -
     if plan.shadows:
         notes.append("In shadow steps, pairs of a request and its copy.")
     if not any(divides(step) for step in plan.steps):
-        notes.append("No step divides the traffic: in this plan nothing is compared, so nothing is noticed.")
+        notes.append(undivided(plan))
     limits = [one.name for one in plan.guardrails if one.maximum is not None and one.name not in compared]
     notes += _outside(plan)
     if limits:
