@@ -15,6 +15,7 @@ from lastgood.analysis.split_check import Fault
 from lastgood.domain.plan import Guardrail, LatencyTest, Metric, OnFail
 from lastgood.domain.traffic import Units
 from lastgood.domain.verdict import Finding, Verdict
+from lastgood.stats import quantiles
 from lastgood.stats.hypergeometric import MAX_TRIALS
 
 
@@ -181,15 +182,16 @@ def _facts(measured: Measured) -> str:
         if lead is not None and lead.bucket is not None:
             return f"{lead.name} ({_slow(guardrail, lead.bucket)}): {told}"
         return f"{told}, up to each key's first" if measured.units is Units.KEYS else told
+    both = (measured.shown(), measured.total.stable)
+    n1, n0 = (quantiles.total(counts.latency) for counts in both)
     if guardrail.latency_test is LatencyTest.NONE:
-        return f"{sentences.plural(requests.n1, 'candidate request', 'candidate requests')} measured"
-    both = (measured.total.candidate, measured.total.stable)
+        return f"{sentences.plural(n1, 'candidate request', 'candidate requests')} measured"
     times = []
     for q, part in ((0.5, "half"), (guardrail.quantile, f"{100.0 * guardrail.quantile:g} %")):
         own, other = (seconds_at(counts, q) for counts in both)
         beside = "" if other is None else f" against {sentences.seconds(other)}"
         times.append(f"{part} took up to {sentences.seconds(own or 0.0)}{beside}")
-    return f"{', '.join(times)}, of {sentences.count(requests.n1)} against {sentences.count(requests.n0)} requests"
+    return f"{', '.join(times)}, of {sentences.count(n1)} against {sentences.count(n0)} requests"
 
 
 def _evidence(measured: Measured) -> list[str]:

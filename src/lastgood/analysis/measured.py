@@ -84,10 +84,14 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def limited(self) -> tuple[float, bool] | None:
         """Return the rate or seconds that the hard maximum looks at, and whether they are over it.
 
-        None without a maximum or before the candidate has ``min_samples`` measured requests. Latencies of copies count
-        for as long as there are fewer others than that.
+        None without a maximum or before the candidate has ``min_samples`` measured requests.
         """
-        return self._limited(self.real) or self._limited(self.total.candidate)
+        return self._limited(self.shown())
+
+    def shown(self) -> ArmCounts:
+        """Return the candidate's counts to tell of: latencies of copies for as long as there are fewer than ``min_samples`` others."""
+        enough = self.requests.n1 - self.copies >= max(1, self.guardrail.min_samples)
+        return self.real if enough else self.total.candidate
 
     def beside(self) -> tuple[float, bool] | None:
         """Return the same of what the candidate is held against: the version before in the watch, else stable."""

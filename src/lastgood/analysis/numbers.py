@@ -118,11 +118,11 @@ def _proof(measured: Measured) -> dict[str, Any] | None:
 
 
 def _seconds(measured: Measured, lead: Part | None) -> dict[str, Any]:
-    guardrail, total = measured.guardrail, measured.total
+    guardrail = measured.guardrail
     numbers: dict[str, Any] = {
         "quantile": guardrail.quantile,
-        "candidate_seconds": seconds_at(total.candidate, guardrail.quantile),
-        "stable_seconds": seconds_at(total.stable, guardrail.quantile),
+        "candidate_seconds": seconds_at(measured.shown(), guardrail.quantile),
+        "stable_seconds": seconds_at(measured.total.stable, guardrail.quantile),
     }
     if guardrail.latency_test is not LatencyTest.NONE:
         slow = None if lead is None or lead.bucket is None else latency.lower_edge(lead.bucket)
