@@ -116,7 +116,7 @@ def _told(terms: AgreementTerms, agreed: Agreed, least: int) -> list[str]:
     if not agreed.rows:
         told = ["no row of a copied request so far"]
     else:
-        said = "are the same" if terms.within is None else f"are within {terms.within:g}"
+        said = "are the same" if terms.within is None else f"are within {terms.within:g} of each other"
         counts = f"{sentences.count(agreed.same)} of {sentences.count(agreed.rows)}"
         told = [f"{sentences.percent(agreed.same / agreed.rows)} of both versions' answers {said}, {counts}"]
     shift, said = _shift(agreed), "answers" if terms.within is None else "numbers"

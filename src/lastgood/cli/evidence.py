@@ -38,7 +38,7 @@ def sealed_lines(evidence: Mapping[str, Any]) -> list[str]:
             f"{name}{sentences.to_one(float(plain['log_likelihood']))}, for a version that fails every other request"
         )
     hidden = ("sentence", "log_e", "e_value", "log_likelihood", *(["bound"] if "log_e" in plain else []))
-    return told + [f"{name} = {value}" for name, value in plain.items() if name not in hidden]
+    return told + [f"{name} = {value}" for name, value in plain.items() if name not in hidden and value != ""]
 
 
 def _block(finding: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[Any]:

@@ -67,7 +67,7 @@ def explain(
             raise LastgoodError(
                 Code.REFUSED,
                 f"No traffic of {deployment} is recorded in the last 24 hours.",
-                "Leave --deployment out, or serve requests for a while.",
+                "A minute counts once it is over: serve requests for a while, or leave --deployment out.",
             )
         rates = _measured(plan, view) | rates
         latency = quantiles.merged(one.counts.latency for one in view.minutes)
