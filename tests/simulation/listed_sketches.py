@@ -15,9 +15,10 @@ class ListedSketches:
 
     def since(self, release: int, after: int, limit: int) -> tuple[list[SketchRow], int]:
         """Return what is new."""
-        found = [one for one in self.listed if one.release == release and one.seq > after][:limit]
         last = max((one.seq for one in self.listed), default=0)
-        return found, found[-1].seq if len(found) == limit else max(after, last)
+        known = min(after, last)  # as in a log that was begun anew
+        found = [one for one in self.listed if one.release == release and one.seq > known][:limit]
+        return found, found[-1].seq if len(found) == limit else last
 
     def before(self, deployment: str, version: int, at: float) -> dict[str, Sketch]:
         """Return the sums over the day before ``at``."""

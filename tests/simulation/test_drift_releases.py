@@ -260,3 +260,22 @@ def test_drift_that_nobody_could_see_is_refused(
 
     with pytest.raises(LastgoodError, match=said):
         start()
+
+
+def test_sketches_of_a_log_that_was_begun_anew_count(world: World) -> None:
+    """Numbers of rows begin again there: what comes after the first look is counted, and once."""
+    release = world.start("v1.1", plan=plan("{metric: drift, min_samples: 50}"))
+    traffic = Traffic(world, release)
+
+    def served(minutes: int) -> int:
+        for _ in range(minutes):
+            traffic.come()
+            world.turn(60.0)
+        findings = world.views.release(release.id, intervals=True).findings
+        return int(findings[-1]["numbers"]["rows"])
+
+    before = served(8)
+    world.sketches.listed = []
+    world.turn(60.0)
+    assert served(4) in (before + 300, before + 400)
+    assert served(3) - before in (600, 700)

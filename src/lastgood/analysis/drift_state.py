@@ -58,7 +58,7 @@ def with_drift(plan: Plan, record: DriftRecord, drift: DriftCounts, stage: int) 
     for name, counts in drift.inputs.items():
         gathered[name] = gathered[name].plus(counts) if name in gathered else counts
     return msgspec.structs.replace(
-        record, open=gathered, rows=record.rows + drift.rows, read=max(record.read, drift.read)
+        record, open=gathered, rows=record.rows + drift.rows, read=drift.read or record.read
     )
 
 

@@ -27,6 +27,7 @@ class Drift:
         self._sketches = sketches
         self._version = version
         self._looked: dict[int, float] = {}
+        self._anew: dict[int, int] = {}
         self._before: dict[int, dict[str, Sketch]] = {}
         self._trouble: str | None = None
 
@@ -41,7 +42,10 @@ class Drift:
             return ()
         self._looked[release.id] = now
         try:
-            rows, read_to = self._sketches.since(release.id, drift_record(evidence).read, _LIMIT)
+            read = drift_record(evidence).read
+            rows, read_to = self._sketches.since(
+                release.id, min(read, self._anew.get(release.id, read)), _LIMIT
+            )
             known = self._known(release, evidence) if rows else Known()
         except LastgoodError as error:
             if self._trouble != error.message:
@@ -49,6 +53,10 @@ class Drift:
             self._trouble = error.message
             return ()
         self._trouble = None
+        if read_to < read:  # the log was begun anew: what comes from here on counts
+            self._anew[release.id] = read_to
+        else:
+            self._anew.pop(release.id, None)
         if len(rows) >= _LIMIT:
             del self._looked[release.id]
         return strata_of(release.plan, evidence, rows, known, read_to=read_to, sequence=sequence, now=now)
@@ -56,6 +64,7 @@ class Drift:
     def forget(self, release: int) -> None:
         """Drop what is remembered of a release."""
         self._looked.pop(release, None)
+        self._anew.pop(release, None)
         self._before.pop(release, None)
 
     def _known(self, release: Release, evidence: Evidence) -> Known:
