@@ -135,6 +135,23 @@ def test_pause_and_resume_go_back_to_the_copies(world: World) -> None:
     assert _phase(world, release.id) is Phase.PROGRESSING
 
 
+@pytest.mark.parametrize(("verb", "told"), [("approve", "approved"), ("promote", "resumed")])
+def test_the_record_knows_an_approval_that_leads_to_copies(world: World, verb: str, told: str) -> None:
+    """It is told as one that leads to traffic is: by what the person typed."""
+    gate = Step(kind=StepKind.APPROVE, message="ask the fraud team")
+    release = world.start("v1.1", plan=msgspec.structs.replace(COPIED, steps=(gate, *COPIED.steps)))
+    world.turn()
+    assert _phase(world, release.id) is Phase.PAUSED
+    if verb == "approve":
+        world.commands.approve("churn", actor="grace")
+    else:
+        world.commands.promote("churn", full=False, actor="grace")
+
+    assert _phase(world, release.id) is Phase.SHADOWING
+    (event,) = [one for one in world.journal.chain() if one.release == release.id][-1:]
+    assert (event.type, event.actor) == (f"lastgood.release.{told}", "grace")
+
+
 def test_abort_ends_a_shadow_without_blame(world: World) -> None:
     """It is observed like any way back, and the bytes may be released again."""
     release = world.start("v1.1", plan=STANDING)

@@ -117,7 +117,8 @@ def event_of(
 
 def _type_of(before: Release, move: Move, after: Release) -> str:
     if move.event is Event.SHADOW:
-        return EVENT_TYPES[_SHADOW_TYPES.get(before.phase, Event.ADVANCE)]
+        approved = Event.APPROVE if move.told.get("approved") else None
+        return EVENT_TYPES[approved or _SHADOW_TYPES.get(before.phase, Event.ADVANCE)]
     if move.event is not None:
         event = Event.WITHDRAWN if after.phase is Phase.ABORTED else move.event
         restored = RESTORE_TYPES.get(event) if after.kind is Kind.RESTORE else None
