@@ -101,7 +101,9 @@ def test_numbers_say_which_way_they_moved() -> None:
     """With a distance the sentence tells the candidate's mean difference."""
     used = plan("{metric: agreement, within: 0.05, min_samples: 1}")
     found = judge(used, Baseline(), evidence_of(used, [row(0.5, 0.4)] * 4), misses=0)[-1]
-    assert "the candidate's are 0.1 lower in the mean" in found.sentence
+    assert (
+        "are within 0.05 of each other, 0 of 4; the candidate's are 0.1 lower in the mean" in found.sentence
+    )
     assert found.numbers["shift"] == pytest.approx(-0.1)
 
 

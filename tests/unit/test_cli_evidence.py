@@ -235,6 +235,7 @@ def test_a_rollback_is_shown_with_its_bet():
         {
             "guardrail": "errors",
             "sentence": "errors: so",
+            "error": "",
             "log_e": math.log(240.5),
             "e_value": 240.5,
             "bound": 166.7,
