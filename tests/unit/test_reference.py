@@ -217,12 +217,14 @@ def test_files_that_are_no_tables_are_told(tmp_path: Path) -> None:
     (tmp_path / "bytes.csv").write_bytes(b"a,b\n1,\xff\n")
     (tmp_path / "no.parquet").write_bytes(b"a,b\n1,2\n")
     pq.write_table(pa.table({"x": [[1, 2], [3, 4]]}), tmp_path / "nested.parquet")
+    pq.write_table(pa.table({"x": pa.array([1], pa.duration("ns"))}), tmp_path / "duration.parquet")
     told = {
         "gone.csv": "There is no file",
         "model.onnx": "neither a .csv nor a .parquet",
         "bytes.csv": "is not UTF-8 text",
         "no.parquet": "is not a Parquet file",
         "nested.parquet": "column 'x' holds list",
+        "duration.parquet": "column 'x' cannot be read",
     }
     write(tmp_path, "", "model.onnx")
     for name, said in told.items():

@@ -45,7 +45,7 @@ def open_table(file: Path) -> Iterator[FileTable]:
     except OSError as error:
         raise LastgoodError(
             Code.INVALID,
-            f"{file} cannot be read: {error.strerror or error}.",
+            f"{file} cannot be read: {error.strerror or _line(error)}.",
             "Check the path and its rights.",
         ) from None
 
@@ -128,7 +128,7 @@ def _parquet(file: Path) -> Iterator[FileTable]:
             yield FileTable(names, batches)
     except ArrowException as error:
         raise LastgoodError(
-            Code.INVALID, f"{file} is not a Parquet file: {error}.", "Check the file."
+            Code.INVALID, f"{file} is not a Parquet file: {_line(error)}.", "Check the file."
         ) from None
 
 
@@ -140,8 +140,19 @@ def _values(file: Path, name: str, column: Any, types: Any) -> Sequence[Any]:
             f"{file}, column {name!r} holds {kind}, not one value a row.",
             "Write a column for each value.",
         )
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except ValueError as error:  # a text that is not UTF-8, a time that Python has no value for
+        raise LastgoodError(
+            Code.INVALID,
+            f"{file}, column {name!r} cannot be read: {_line(error)}.",
+            "Write it as text or numbers.",
+        ) from None
     return [_plain(value) for value in values]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _plain(value: Any) -> Any:
