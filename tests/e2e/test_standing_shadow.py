@@ -20,8 +20,7 @@ def test_a_candidate_that_fails_in_its_shadow_harms_no_caller(tmp_path: Path) ->
     with serving(tmp_path) as project:
         project.register("v1.1", FAILS_THREE_IN_TEN)
         with Load(project) as load:
-            done = project.cli("release", "churn", "--version", "v1.1", "--shadow", "50%", "--wait", expect=4)
-        assert "copies of 50 % of the requests" in done.stdout
+            project.cli("release", "churn", "--version", "v1.1", "--shadow", "50%", "--wait", expect=4)
         release = _release(project)
         assert release["phase"] == "rolled_back"
         assert "errors" in str(release["cause"])
