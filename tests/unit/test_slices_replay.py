@@ -69,3 +69,15 @@ def test_a_plan_says_what_its_slices_cost(tmp_path: Path) -> None:
     assert "Its hard limit is of all rows." in checked
     explained = CliRunner().invoke(root, ["plan", "explain", str(file)]).output
     assert "at most 40 of them: 20 values of each column." in explained.replace("\n", " ")
+
+
+def test_a_column_that_a_table_does_not_have_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be misspelt, and is judged as the slice of all rows that have no value; one that is there is not named."""
+    monkeypatch.chdir(tmp_path)
+    Path("plan.yaml").write_text(f"guardrails: [{RECALL}]", "utf-8")
+    Path("outcomes.csv").write_text(
+        "arm,label,prediction,country\nstable,1,1,DE\ncandidate,1,1,DE\n", "utf-8"
+    )
+    done = CliRunner().invoke(root, ["replay", "--plan", "plan.yaml", "--outcomes", "outcomes.csv"])
+    assert done.exit_code == 0, done.output
+    assert done.stderr == "outcomes.csv has no column 'device': by it all rows are the slice (unknown).\n"

@@ -13,6 +13,7 @@ from lastgood.cli.output import styled
 from lastgood.cli.releases import read_plan
 from lastgood.cli.session import Session
 from lastgood.cli.wording import duration, moment
+from lastgood.domain.kpi import UNKNOWN
 from lastgood.errors import Code, LastgoodError
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ def replay(session: Session, file: Path, number: int | None, outcomes: Path | No
         )
     if outcomes is not None:
         found, of = _over_table(plan, outcomes), str(outcomes)
+        for column in _absent(plan, outcomes):
+            session.output.note(
+                f"{outcomes} has no column {column!r}: by it all rows are the slice {UNKNOWN}."
+            )
     else:
         with session.services() as services:
             found = services.hindsight.replay(number or 0, plan)
@@ -70,6 +75,14 @@ def _over_table(plan: "Plan", file: Path) -> "Course":
 
     strata = strata_of(rows_of(read_rows(file), plan), plan)
     return course(plan, Baseline(), strata, release=0, recorded=plan)
+
+
+def _absent(plan: "Plan", file: Path) -> list[str]:
+    """Return the columns of the plan's slices that a table does not have."""
+    known = next(read_rows(file), {})
+    return sorted(
+        {column for one in plan.guardrails for column in one.slices if known and column not in known}
+    )
 
 
 def read_rows(file: Path) -> Iterator[Mapping[str, Any]]:
