@@ -119,14 +119,21 @@ def test_labels_of_a_csv_file_with_names_of_its_own(rig, tmp_path):
     names = ("--id-column", "order", "--value-column", "fraud", "--row-column", "line", "--at-column", "seen")
     first = run(rig, file, *names)
     assert first.exit_code == 0, first.output
-    assert (
-        first.stdout.splitlines()[0] == "4 labels: 1 unknown, 2 joined, 1 refused."
-        or "2 joined" in first.stdout
-    )
+    assert first.stdout.splitlines()[0] == "4 labels: 2 joined, 1 unknown, 1 refused."
     again = json.loads(run(rig, file, *names, "--json").stdout)
     assert again["counts"] == {"joined": 0, "unknown": 0, "duplicate": 3, "expired": 0, "refused": 1}
     assert [one["id"] for one in again["refused"]] == ["b"]
     assert [one.value for one in outcomes(rig)] == ["1", "0"]
+
+
+def test_a_label_without_an_id_is_told_so(rig, tmp_path):
+    """One label is one label, and what has no id is not called by an empty name."""
+    file = tmp_path / "labels.csv"
+    file.write_text("id,value\n,1\n")
+    done = run(rig, file)
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[0] == "1 label: 1 refused."
+    assert done.stdout.splitlines()[1].startswith("  refused (no id) row 0: ")
 
 
 def test_labels_of_a_parquet_file(rig, tmp_path):

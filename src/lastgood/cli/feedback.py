@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from lastgood.analysis.sentences import plural
 from lastgood.cli.command import command
 from lastgood.cli.output import styled
 from lastgood.cli.session import Session
@@ -64,8 +65,11 @@ def feedback(
         refused += [one for one in found["labels"] if one["fate"] == "refused"][
             : _REFUSED_SHOWN - len(refused)
         ]
-    lines: list[Any] = [f"{sum(counts.values())} labels: {_told(counts)}."]
-    lines += [styled(f"  refused {one['id']} row {one['row']}: {one['why']}", "yellow") for one in refused]
+    lines: list[Any] = [f"{plural(sum(counts.values()), 'label', 'labels')}: {_told(counts)}."]
+    lines += [
+        styled(f"  refused {one['id'] or '(no id)'} row {one['row']}: {one['why']}", "yellow")
+        for one in refused
+    ]
     session.output.result({"counts": dict(counts), "refused": refused}, *lines)
     return EXIT_ERROR if counts and counts["refused"] == sum(counts.values()) else EXIT_OK
 
