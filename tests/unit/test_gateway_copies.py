@@ -522,45 +522,96 @@ def test_a_request_whose_copy_was_dropped_is_recorded_alone(rig):
 # --- all of it at once ----------------------------------------------------------------------------
 
 
+ROUTES = [
+    STEP_SHADOW,
+    STEP_SHADOW | {"stage": 5},
+    STEP_SHADOW | {"held": True},
+    WATCH_SHADOW,
+    WATCH_SHADOW | {"standby": 1},
+    WATCH_SHADOW | {"standby": 1, "held": True},
+    {"stable": 1},
+    {"stable": 3},
+]
+
+
 def test_pairs_are_whole_whatever_happens(make):
     """In thousands of turns both arms never differ in number, and each request has one answer, one count and one record."""
-    chance = random.Random(3)
+    chance = random.Random(4)
+    random.seed(4)
     rig = make(max_copies_in_flight=8)
     rig.obey(**STEP_SHADOW)
-    statuses = (Status.OK, Status.OK, Status.MODEL_ERROR, Status.INVALID_OUTPUT)
     sent = 0
-    for _ in range(4_000):
-        draw = chance.random()
-        if draw < 0.4:
-            rig.send(key=chance.choice((None, b"ada")))
-            sent += 1
-        elif draw < 0.7:
-            under_way = [
-                one for one, flight in rig.dispatcher.flights.items() if flight.connection is not None
-            ]
-            if under_way:
-                rig.end(chance.choice(under_way), chance.choice(statuses))
-        elif draw < 0.8:
-            rig.leave()
-        elif draw < 0.92 and rig.copied():
-            rig.end_copy(chance.choice((*Status,)), place=chance.randrange(len(rig.copied())))
-        elif draw < 0.95:
-            rig.sweep(chance.random() / 2)
-        elif draw < 0.96:
-            rig.dispatcher.lost(rig.hosts[2])
-        elif draw < 0.97:
-            shadow = chance.choice((STEP_SHADOW, STEP_SHADOW | {"stage": 5}, {"stable": 1}))
-            rig.obey(**shadow)
-        arms = [(one.candidate.requests, one.stable.requests) for one in rig.report().stages]
-        assert all(candidate == stable for candidate, stable in arms)
-    rig.sweep(11.0)
+    for turn in range(3_000):
+        act = chance.choices(ACTS, (50, 65, 30, 50, 2, 3))[0]
+        act(rig, chance)
+        sent += act is _ask
+        if turn % 100 == 0:
+            rig.obey(**chance.choice(ROUTES))
+        if turn % 5 == 0:
+            in_pairs = [one for one in rig.report().stages if one.stage != WATCH]
+            assert all(one.candidate.requests == one.stable.requests for one in in_pairs)
+    for version in (1, 2, 3):
+        _come_or_go(rig, version, comes=True)
+    rig.obey(stable=1)
+    for number in list(rig.dispatcher.flights):
+        rig.end(number)
     rig.leave()
     rig.sweep(11.0)
+    totals = [one.counts.requests for one in rig.report().totals if one.role != Role.SHADOW.value]
 
     assert rig.is_idle()
-    assert (len(rig.answered), len(rig.log.entries), rig.total(1)) == (sent, sent, sent)
-    assert all(len(tally.order) == 0 for tally in rig.telemetry._staged.values())
-    assert sum(one.candidate.requests for one in rig.report().stages) > 100
+    assert (len(rig.answered), len(rig.log.entries), sum(totals)) == (sent, sent, sent)
+    assert all(len(tally.order) == 0 for tally in rig.telemetry._staged.values() if tally.order is not None)
+    counted = {one.stage: one.candidate.requests for one in rig.report().stages}
+    assert min(counted[STEP], counted[PAIRS], counted[WATCH]) > 10
+
+
+def _ask(rig, chance):
+    rig.send(key=chance.choice((None, b"ada")))
+
+
+def _answer(rig, chance):
+    under_way = [one for one, flight in rig.dispatcher.flights.items() if flight.connection is not None]
+    if under_way:
+        status = chance.choice((Status.OK, Status.OK, Status.MODEL_ERROR, Status.INVALID_OUTPUT))
+        rig.end(chance.choice(under_way), status)
+
+
+def _answer_copy(rig, chance):
+    if rig.copied():
+        rig.end_copy(chance.choice((*Status,)), place=chance.randrange(len(rig.copied())))
+
+
+def _disturb(rig, chance):
+    """Let a host end, which mostly is back at once, or the lease; what was away before comes back."""
+    for version in (1, 2, 3):
+        _come_or_go(rig, version, comes=True)
+    ends = chance.choice((1, 2, 3))
+    _come_or_go(rig, ends, comes=False)
+    _come_or_go(rig, ends, comes=chance.random() < 0.8)
+    rig.page.words[LEASE_WORD] = 0 if chance.random() < 0.1 else 1 << 62
+
+
+ACTS = (
+    _ask,
+    _answer,
+    lambda rig, _: rig.leave(),
+    _answer_copy,
+    lambda rig, chance: rig.sweep(chance.random() / 20),
+    _disturb,
+)
+
+
+def _come_or_go(rig, version, *, comes):
+    """Let a host's connection be there, or end."""
+    host = rig.hosts[version]
+    if comes and host.connection is None:
+        host.connection = host
+        rig.dispatcher.settled()
+    elif not comes and host.connection is not None:
+        host.connection = None
+        rig.dispatcher.lost(host)
+        host.load = 0
 
 
 # --- the table ------------------------------------------------------------------------------------
