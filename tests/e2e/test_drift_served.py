@@ -92,7 +92,7 @@ def test_a_world_that_moved_holds_the_release(tmp_path: Path) -> None:
         chance = random.Random(3)
 
         def held() -> bool:
-            send(project, chance, 90.0)
+            send(project, chance, 110.0)
             return bool(project.data("show", "release", "2")["phase"] == "paused")
 
         eventually(held, "the release is held", seconds=300.0)
