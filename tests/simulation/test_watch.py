@@ -178,7 +178,9 @@ def test_recall_that_falls_for_both_holds_and_says_why(world: World) -> None:
         world.turn(60.0)
     assert world.release(release.id).hold == held.hold
     told = [event.type for event in world.journal.chain() if event.release == release.id]
-    assert sum(one.endswith(".alerted") for one in told) == 1, "a controller that starts again tells nobody twice"
+    assert sum(one.endswith(".alerted") for one in told) == 1, (
+        "a controller that starts again tells nobody twice"
+    )
     world.turn(20 * 3600.0)
     assert world.release(release.id).phase is Phase.WATCHING, "it does not end by itself while it is held"
     world.commands.resume("churn", actor="ada")
