@@ -26,7 +26,7 @@ from lastgood.sources.sqlite_session import (
 )
 
 _STEP_BYTES: Final = 65_536  # a fraction of a millisecond: nobody waits longer for the processor
-_SYNC_STEPS: Final = 16  # while others write
+_SYNC_STEPS: Final = 4  # while others write
 _SYNC_STEPS_ALONE: Final = 128
 _CACHE_KIB: Final = 2048
 
