@@ -208,4 +208,7 @@ def in_chunks(connection: sqlite3.Connection, step: Callable[[int], bool]) -> No
         if not more:
             return
         rows = max(20, min(_CHUNK_ROWS_MAX, int(rows * min(4.0, _CHUNK_SECONDS / max(took, 1e-6)))))
-        time.sleep(_PAUSE_SECONDS if others.write() else _SHORT_PAUSE_SECONDS)
+        shared = others.write()
+        if shared:  # else the next one who commits would take all of it from the log to the file
+            connection.execute("PRAGMA main.wal_checkpoint(PASSIVE)")
+        time.sleep(_PAUSE_SECONDS if shared else _SHORT_PAUSE_SECONDS)
