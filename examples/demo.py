@@ -29,10 +29,10 @@ strategy: canary
 steps:
   - weight: 10%
     for: 1s
-    samples: 100
+    samples: 200
   - weight: 50%
     for: 1s
-    samples: 300
+    samples: 600
 guardrails:
   - metric: health
   - metric: errors
