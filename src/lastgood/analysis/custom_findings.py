@@ -9,6 +9,7 @@ from typing import Any
 
 from lastgood.analysis import comparisons, custom_state, sentences
 from lastgood.analysis.custom_state import CustomState
+from lastgood.analysis.proof_numbers import margin_numbers, proof_numbers
 from lastgood.analysis.split_check import Fault
 from lastgood.domain.custom import CustomTerms, Numbers
 from lastgood.domain.plan import Guardrail, NoData
@@ -239,15 +240,13 @@ def _proof(guardrail: Guardrail, state: CustomState, proven: bool | None) -> dic
     if proven is None:
         return None
     margins = [
-        {
-            "part": guardrail.name,
-            "kind": margin.kind.value,
-            "value": margin.value,
-            "log_e": comparisons.log_e(proof),
-            "bound": math.exp(comparisons.log_bound(proof)),
-            "reached": comparisons.reached(proof),
-        }
+        margin_numbers(
+            guardrail.name,
+            margin,
+            log_e=comparisons.log_e(proof),
+            log_bound=comparisons.log_bound(proof),
+            reached=comparisons.reached(proof),
+        )
         for margin, proof in zip(guardrail.proof, state.proofs, strict=True)
     ]
-    best = max(margins, key=lambda one: (one["reached"], one["log_e"]))
-    return {"log_e": best["log_e"], "bound": best["bound"], "reached": proven, "margins": margins}
+    return proof_numbers(margins, proven=proven)

@@ -15,6 +15,7 @@ from lastgood.analysis import (
 from lastgood.analysis.kpi_state import ByMeans, KpiState
 from lastgood.analysis.kpi_values import arm_numbers, both_told
 from lastgood.analysis.kpi_watch_findings import over, pairs_numbers
+from lastgood.analysis.proof_numbers import margin_numbers, proof_numbers
 from lastgood.analysis.split_check import Fault
 from lastgood.domain.kpi import KpiCounts, KpiTerms
 from lastgood.domain.plan import CONFUSIONS, Guardrail, Metric
@@ -233,26 +234,23 @@ def _proof(guardrail: Guardrail, state: KpiState, proven: bool | None) -> dict[s
     if proven is None:
         return None
     margins = [
-        {
-            "part": guardrail.name,
-            "kind": margin.kind.value,
-            "value": margin.value,
-            "log_e": comparisons.log_e(proof),
-            "bound": math.exp(comparisons.log_bound(proof)),
-            "reached": comparisons.reached(proof),
-        }
+        margin_numbers(
+            guardrail.name,
+            margin,
+            log_e=comparisons.log_e(proof),
+            log_bound=comparisons.log_bound(proof),
+            reached=comparisons.reached(proof),
+        )
         for margin, proof in zip(guardrail.proof, state.proofs, strict=True)
     ]
     margins += [
-        {
-            "part": f"{guardrail.name}, pairs",
-            "kind": margin.kind.value,
-            "value": margin.value,
-            "log_e": kpi_pairs.log_e(paired),
-            "bound": math.exp(kpi_pairs.log_bound(paired)),
-            "reached": kpi_pairs.reached(paired),
-        }
-        for margin, paired in zip(guardrail.proof, state.paired_proofs or (), strict=False)
+        margin_numbers(
+            f"{guardrail.name}, pairs",
+            margin,
+            log_e=kpi_pairs.log_e(proof),
+            log_bound=kpi_pairs.log_bound(proof),
+            reached=kpi_pairs.reached(proof),
+        )
+        for margin, proof in zip(guardrail.proof, state.paired_proofs or (), strict=False)
     ]
-    best = max(margins, key=lambda one: (one["reached"], one["log_e"]))
-    return {"log_e": best["log_e"], "bound": best["bound"], "reached": proven, "margins": margins}
+    return proof_numbers(margins, proven=proven)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from lastgood.domain.deployment import Deployment, Failure
-from lastgood.domain.plan import DataPlan, Metric, Plan
+from lastgood.domain.plan import DataPlan, Guardrail, Metric, Plan
 from lastgood.domain.plan_slices import columns_told, unknown_columns
 from lastgood.domain.release import Release
 from lastgood.domain.version import Format, Version, input_differences
@@ -184,19 +184,9 @@ def check_labels(plan: Plan, settings: Settings) -> None:
     :raises LastgoodError: ``refused``.
     """
     needing = [one for one in plan.guardrails if one.kpi is not None]
-    if needing and not settings.record_predictions:
-        raise LastgoodError(
-            Code.REFUSED,
-            f"{needing[0].name} needs labels, and no predictions are recorded that they could meet.",
-            "Set record_predictions = true in lastgood.toml and restart the server.",
-        )
+    _check_recorded(needing, settings, "needs labels, and no predictions are recorded that they could meet")
     reading = [one for one in plan.guardrails if one.agreement is not None]
-    if reading and not settings.record_predictions:
-        raise LastgoodError(
-            Code.REFUSED,
-            f"{reading[0].name} looks at recorded answers, and no predictions are recorded.",
-            "Set record_predictions = true in lastgood.toml and restart the server.",
-        )
+    _check_recorded(reading, settings, "looks at recorded answers, and no predictions are recorded")
     for one in needing:
         if one.kpi is not None and one.kpi.after >= settings.keep_predictions:
             raise LastgoodError(
@@ -231,10 +221,14 @@ def check_sketches(plan: Plan, settings: Settings) -> None:
     :raises LastgoodError: ``refused``.
     """
     needing = [one for one in plan.guardrails if one.drift is not None]
+    _check_recorded(needing, settings, "looks at inputs and answers, and no predictions are recorded")
+
+
+def _check_recorded(needing: list[Guardrail], settings: Settings, why: str) -> None:
     if needing and not settings.record_predictions:
         raise LastgoodError(
             Code.REFUSED,
-            f"{needing[0].name} looks at inputs and answers, and no predictions are recorded.",
+            f"{needing[0].name} {why}.",
             "Set record_predictions = true in lastgood.toml and restart the server.",
         )
 
